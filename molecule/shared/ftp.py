@@ -1,0 +1,72 @@
+"""Real FTP transfers between the test hosts."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+# Long enough for a transfer that passes, on a busy machine; what is dropped waits this long.
+SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to open a data connection: the mode, the command for it and the IP version."""
+
+    mode: str
+    command: str
+    ip_version: int
+    curl: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.mode}-{self.command}-IPv{self.ip_version}"
+
+
+# RFC 959 has PORT and PASV, for IPv4 only; RFC 2428 has EPRT and EPSV, for both.
+WAYS = (
+    Way("active", "PORT", 4, ("--ftp-port", "-", "--disable-eprt")),
+    Way("active", "EPRT", 4, ("--ftp-port", "-")),
+    Way("active", "EPRT", 6, ("--ftp-port", "-")),
+    Way("passive", "PASV", 4, ("--disable-epsv",)),
+    Way("passive", "EPSV", 4, ()),
+    Way("passive", "EPSV", 6, ()),
+)
+OPERATIONS = ("download", "upload", "listing")
+
+
+def address(host: Any, ip_version: int) -> str:
+    """Return a test host's address."""
+    start = "198.51.100." if ip_version == 4 else "2001:db8::"
+    return next(a for a in host.interface("eth0").addresses if a.startswith(start))
+
+
+def url(server: Any, ip_version: int, path: str = "", port: int = 21) -> str:
+    """Return the URL of a path on a test host's FTP server."""
+    name = address(server, ip_version)
+    return f"ftp://{f'[{name}]' if ip_version == 6 else name}:{port}/{path}"
+
+
+def curl(client: Any, *words: str, seconds: int = SECONDS) -> Any:
+    """Run curl on the client, and return testinfra's result."""
+    return client.run(shlex.join(["curl", "--silent", "--show-error", "--max-time", str(seconds), *words]))
+
+
+def transfer(client: Any, server: Any, way: Way, operation: str, port: int = 21) -> str | None:
+    """Try one transfer; return None where it passed, checksum and all, else curl's message."""
+    name = f"{way}-{operation}"
+    if operation == "download":
+        result = curl(client, *way.curl, "--output", f"/tmp/{name}", url(server, way.ip_version, "five-megabytes", port))
+        ends = [host.run(f"sha256sum < {path}").stdout for host, path in ((client, f"/tmp/{name}"), (server, "/srv/ftp/five-megabytes"))]
+        client.run(f"rm -f /tmp/{name}")
+    elif operation == "upload":
+        client.run(f"head -c 1000000 /dev/urandom > /tmp/{name}")
+        result = curl(client, *way.curl, "--upload-file", f"/tmp/{name}", url(server, way.ip_version, f"upload/{name}", port))
+        ends = [host.run(f"sha256sum < {path}").stdout for host, path in ((client, f"/tmp/{name}"), (server, f"/srv/ftp/upload/{name}"))]
+        server.run(f"rm -f /srv/ftp/upload/{name}")
+    else:
+        result = curl(client, *way.curl, url(server, way.ip_version, "", port))
+        ends = ["", "" if "five-megabytes" in result.stdout else "another listing"]
+    if result.rc != 0:
+        return str(result.stderr).strip()
+    return None if ends[0] == ends[1] else "what arrived differs from what was sent"

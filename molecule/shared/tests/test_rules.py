@@ -1,0 +1,106 @@
+"""The rules of the server, line by line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+MARK = "hostfw.conntrack:"
+
+
+def rule(chain: str, matches: str, comment: str, target: str) -> str:
+    """Return a rule as iptables -S prints it."""
+    return " ".join(f'-A {chain} {matches} -m comment --comment "{MARK} {comment}" -j {target}'.split())
+
+
+CONTROL = "control connection to port 21:"
+ACTIVE = "active data connection from port 20:"
+PASSIVE = "passive data connection to ports 1024-65535:"
+HIGH = "1024:65535"
+
+
+def expected(chain: str, mode: str, version: int) -> list[str]:
+    """Return the rules of one of the role's chains."""
+    tcp = "-p tcp -m tcp"
+    state = "-m conntrack --ctstate"
+    rules = {
+        "FTP-HELPER": [rule("FTP-HELPER", f"{tcp} --dport 21", f"{CONTROL} gets the ftp helper", "CT --helper ftp")],
+        "FTP-IN": [
+            rule("FTP-IN", f"{tcp} --dport 21 {state} NEW,ESTABLISHED", f"{CONTROL} client opens", "ACCEPT"),
+            rule("FTP-IN", "-m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-IN"),
+        ],
+        "FTP-OUT": [
+            rule("FTP-OUT", f"{tcp} --sport 21 {state} ESTABLISHED", f"{CONTROL} server answers", "ACCEPT"),
+            rule("FTP-OUT", "-m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-OUT"),
+        ],
+        "FTP-DATA-IN": [
+            rule(
+                "FTP-DATA-IN",
+                f"-p {'icmp' if version == 4 else 'ipv6-icmp'} {state} RELATED",
+                "ICMP errors of data connections (path MTU)",
+                "ACCEPT",
+            )
+        ],
+        "FTP-DATA-OUT": [],
+    }
+    if mode in ("active", "both"):
+        rules["FTP-DATA-OUT"].append(
+            rule(
+                "FTP-DATA-OUT",
+                f"{tcp} --sport 20 --dport {HIGH} {state} RELATED,ESTABLISHED",
+                f"{ACTIVE} server opens",
+                "ACCEPT",
+            )
+        )
+        rules["FTP-DATA-IN"].append(
+            rule("FTP-DATA-IN", f"{tcp} --sport {HIGH} --dport 20 {state} ESTABLISHED", f"{ACTIVE} client answers", "ACCEPT")
+        )
+    if mode in ("passive", "both"):
+        rules["FTP-DATA-IN"].append(
+            rule(
+                "FTP-DATA-IN",
+                f"{tcp} --sport {HIGH} --dport {HIGH} {state} RELATED,ESTABLISHED",
+                f"{PASSIVE} client opens",
+                "ACCEPT",
+            )
+        )
+        rules["FTP-DATA-OUT"].append(
+            rule(
+                "FTP-DATA-OUT",
+                f"{tcp} --sport {HIGH} --dport {HIGH} {state} ESTABLISHED",
+                f"{PASSIVE} server answers",
+                "ACCEPT",
+            )
+        )
+    return rules[chain]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("chain", ["FTP-HELPER", "FTP-IN", "FTP-OUT", "FTP-DATA-IN", "FTP-DATA-OUT"])
+def test_chain_has_its_rules_and_no_other(server: Any, settings: dict[str, Any], chain: str, version: int) -> None:
+    table = "raw" if chain == "FTP-HELPER" else "filter"
+    found = server.iptables.rules(table, chain, version)
+    assert sorted(found) == sorted([f"-N {chain}", *expected(chain, settings["ftp_mode"], version)])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("table", "chain", "line"),
+    [
+        ("raw", "PREROUTING", rule("PREROUTING", "-i eth0", "FTP on eth0", "FTP-HELPER")),
+        ("filter", "INPUT", rule("INPUT", "-i eth0", "FTP on eth0", "FTP-IN")),
+        ("filter", "OUTPUT", rule("OUTPUT", "-o eth0", "FTP on eth0", "FTP-OUT")),
+    ],
+)
+def test_jump_stands_once_behind_the_rules_of_others(server: Any, table: str, chain: str, line: str, version: int) -> None:
+    found = server.iptables.rules(table, chain, version)
+    assert found[-1] == line
+    assert found.count(line) == 1
+    assert not [other for other in found[:-1] if "FTP" in other]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("chain", ["INPUT", "FORWARD", "OUTPUT"])
+def test_policy_is_still_drop(server: Any, chain: str, version: int) -> None:
+    assert server.iptables.rules("filter", chain, version)[0] == f"-P {chain} DROP"

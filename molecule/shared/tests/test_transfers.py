@@ -1,0 +1,156 @@
+"""What passes and what does not, by packets."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from ftp import OPERATIONS, WAYS, Way, address, curl, transfer, url
+
+LISTENER = """
+import socket
+with socket.create_server(("::", {port}), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+    server.settimeout(60)
+    while True:
+        server.accept()[0].close()
+"""
+
+CONNECT = """
+import socket, sys
+family = socket.AF_INET6 if ":" in "{address}" else socket.AF_INET
+with socket.socket(family) as connection:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    connection.bind(("", {source_port}))
+    connection.settimeout(1)
+    try:
+        connection.connect(("{address}", {port}))
+    except TimeoutError:
+        sys.exit("timed out")
+    print("connected")
+"""
+
+
+def python(host: Any, program: str, **values: object) -> Any:
+    """Run a Python program on a test host."""
+    return host.run("python3 -c %s", textwrap.dedent(program.format(**values)))
+
+
+@contextmanager
+def listener(host: Any, port: int) -> Iterator[None]:
+    """Listen on a TCP port of a test host."""
+    process = host.check_output("nohup python3 -c %s > /dev/null 2>&1 & echo $!", LISTENER.format(port=port))
+    try:
+        for _attempt in range(50):
+            if any(socket.endswith(f":{port}") for socket in host.socket.get_listening_sockets()):
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError(f"nothing listens on port {port}")
+        yield
+    finally:
+        host.run(f"kill {process}")
+
+
+def reaches(client: Any, server: Any, ip_version: int, port: int, source_port: int = 0) -> bool:
+    """Tell whether a TCP connection from the client to a listening port of the server comes about."""
+    result = python(client, CONNECT, address=address(server, ip_version), port=port, source_port=source_port)
+    assert result.stdout == "connected\n" or result.stderr == "timed out\n", result
+    return bool(result.stdout)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_transfer_passes_in_the_modes_asked_for_and_in_no_other(
+    server: Any, client: Any, settings: dict[str, Any], way: Way, operation: str
+) -> None:
+    failure = transfer(client, server, way, operation)
+    if settings["ftp_mode"] in (way.mode, "both"):
+        assert failure is None
+    else:
+        assert failure is not None
+        assert "timed out" in failure
+
+
+def test_others_ports_stay_reachable(server: Any, client: Any) -> None:
+    with listener(server, 22):
+        assert reaches(client, server, 4, 22)
+        assert reaches(client, server, 6, 22)
+
+
+@pytest.mark.parametrize("ip_version", [4, 6])
+@pytest.mark.parametrize("source_port", [0, 20, 21])
+def test_port_that_no_session_announced_stays_closed(server: Any, client: Any, ip_version: int, source_port: int) -> None:
+    with listener(server, 34567):
+        session = client.check_output(
+            "nohup curl --silent --max-time 20 --limit-rate 100k --output /dev/null %s > /dev/null 2>&1 & echo $!",
+            url(server, ip_version, "five-megabytes"),
+        )
+        time.sleep(0.5)
+        assert not reaches(client, server, ip_version, 34567, source_port)
+        client.run(f"kill {session}")
+
+
+IRC_SERVER = """
+import socket
+with socket.create_server(("", 6667)) as server:
+    server.settimeout(20)
+    connection = server.accept()[0]
+    connection.recv(1000)
+    connection.recv(1000)
+"""
+
+# The helper takes an offer for real only from the address of the connection (nf_conntrack_irc.c).
+IRC_CLIENT = """
+import ipaddress, socket, time
+connection = socket.create_connection(("{peer}", 6667), timeout=5)
+own = int(ipaddress.ip_address(connection.getsockname()[0]))
+connection.sendall(f"PRIVMSG bob :\\x01DCC SEND file {{own}} 5555 100\\x01\\r\\n".encode())
+time.sleep(15)
+"""
+
+
+def test_port_that_another_helper_expects_stays_closed(server: Any, client: Any) -> None:
+    def announced() -> int:
+        rules = server.check_output("iptables -L INPUT --numeric --verbose --exact")
+        return int(next(line for line in rules.splitlines() if "announced by IRC" in line).split()[0])
+
+    processes = []
+    try:
+        with listener(server, 5555):
+            processes.append((client, client.check_output("nohup python3 -c %s > /dev/null 2>&1 & echo $!", IRC_SERVER)))
+            time.sleep(1)
+            program = IRC_CLIENT.format(peer=address(client, 4))
+            processes.append((server, server.check_output("nohup python3 -c %s > /dev/null 2>&1 & echo $!", program)))
+            time.sleep(1)
+            before = announced()
+            assert not reaches(client, server, 4, 5555)
+            assert announced() > before, "the connection was not one that the helper expected"
+    finally:
+        for host, process in processes:
+            host.run(f"kill {process}")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_path_mtu_is_discovered(server: Any, client: Any, router: Any, settings: dict[str, Any], way: Way) -> None:
+    if settings["ftp_mode"] not in (way.mode, "both"):
+        return
+    server.check_output("ip route flush cache && ip -6 route flush cache")
+    source = "203.0.113.1" if way.ip_version == 4 else "2001:db8:1::1"
+    active = [word if word != "-" else source for word in way.curl]
+    result = curl(
+        client,
+        *active,
+        "--interface",
+        source,
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{size_download}",
+        url(server, way.ip_version, "five-megabytes"),
+    )
+    assert (result.rc, result.stdout) == (0, str(5 * 1024 * 1024)), result.stderr
+    assert "mtu 1280" in server.check_output(f"ip route get {source}"), "no packet met the narrow link"

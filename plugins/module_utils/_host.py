@@ -1,0 +1,73 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the host says of itself in /proc, /sys and /lib/modules."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+# RTF_UP and RTF_REJECT in the kernel's route.h.
+ROUTE_UP = 0x0001
+ROUTE_REJECT = 0x0200
+
+PACKAGE_MANAGERS = ("apt-get", "dnf", "dnf5", "yum", "microdnf", "zypper", "apk", "pacman")
+
+
+def interfaces() -> list[str]:
+    """Return the names of the interfaces, in the kernel's order."""
+    return [name for _index, name in socket.if_nameindex()]
+
+
+def default_interfaces(root: str = "/") -> list[str]:
+    """Return the interface of the default route of IPv4, then that of IPv6 where it is another."""
+    best: dict[str, tuple[int, str]] = {}
+    for row in _rows(root, "proc/net/route"):
+        # Iface Destination Gateway Flags RefCnt Use Metric Mask ...; numbers but Metric in hex
+        if row[1] == "00000000" and row[7] == "00000000" and _usable(row[3]):
+            best["ipv4"] = min(best.get("ipv4", (int(row[6]), row[0])), (int(row[6]), row[0]))
+    for row in _rows(root, "proc/net/ipv6_route"):
+        # destination length source length next-hop metric refcnt use flags interface; in hex
+        if row[0] == "0" * 32 and row[1] == "00" and _usable(row[8]) and row[9] != "lo":
+            best["ipv6"] = min(best.get("ipv6", (int(row[5], 16), row[9])), (int(row[5], 16), row[9]))
+    return list(dict.fromkeys(name for _metric, name in best.values()))
+
+
+def helper_ready(module: str, root: str = "/") -> bool:
+    """Tell whether a kernel module is loaded or built in (it must be one with parameters)."""
+    return os.path.isdir(os.path.join(root, "sys/module", module))
+
+
+def module_missing(module: str, release: str, root: str = "/") -> str | None:
+    """Return why a kernel module cannot be loaded; None where it can.
+
+    :arg release: the kernel's release, as C(uname -r) prints it
+    """
+    folder = os.path.join(root, "lib/modules", release)
+    if not os.path.exists(os.path.join(root, "proc/modules")):
+        return "this kernel loads no modules (there is no /proc/modules)"
+    if not os.path.isdir(folder):
+        return f"there is no /lib/modules/{release}"
+    try:
+        with open(os.path.join(folder, "modules.dep"), encoding="utf-8") as file:
+            names = re.findall(r"^[^:]*?([^/:]+)\.ko[^:]*:", file.read(), re.MULTILINE)
+    except OSError:
+        return f"there is no /lib/modules/{release}/modules.dep"
+    if module not in [name.replace("-", "_") for name in names]:
+        return f"/lib/modules/{release} does not have it"
+    return None
+
+
+def _rows(root: str, path: str) -> list[list[str]]:
+    try:
+        with open(os.path.join(root, path), encoding="utf-8") as file:
+            return [line.split() for line in file]
+    except OSError:
+        return []
+
+
+def _usable(flags: str) -> bool:
+    return int(flags, 16) & (ROUTE_UP | ROUTE_REJECT) == ROUTE_UP

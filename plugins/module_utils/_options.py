@@ -1,0 +1,238 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role's inputs: checked, and in one form.
+
+Every function raises ValueError with a message that names the input, what is
+allowed and what it got.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+MODES = ("active", "passive", "both")
+POSITIONS = ("auto", "first", "last")
+STATES = ("present", "absent")
+IP_VERSIONS = ("ipv4", "ipv6")
+
+# XT_EXTENSION_MAXNAMELEN (29 bytes with the closing zero) in the kernel's x_tables.h.
+CHAIN_NAME_LENGTH = 28
+# IFNAMSIZ (16 bytes with the closing zero) in the kernel's if.h.
+INTERFACE_NAME_LENGTH = 15
+LONGEST_CHAIN_SUFFIX = "-DATA-OUT"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The inputs of one instance of the role.
+
+    - interfaces: names and wildcards as iptables takes them; (None,) is every interface
+    - control_ports: such as ("21",)
+    - data_port: such as "20"; None is any
+    - passive_ports: a port or a range, such as "1024:65535"
+    - peers: for each IP version asked for, the clients' networks as iptables prints
+      them; (None,) is everybody, an empty tuple nobody
+    """
+
+    mode: str
+    interfaces: tuple[str | None, ...]
+    control_ports: tuple[str, ...]
+    data_port: str | None
+    passive_ports: str
+    peers: Mapping[str, tuple[str | None, ...]]
+    position: str
+    prefix: str
+    state: str
+
+    @property
+    def active(self) -> bool:
+        """Tell whether active mode is asked for."""
+        return self.mode in ("active", "both")
+
+    @property
+    def passive(self) -> bool:
+        """Tell whether passive mode is asked for."""
+        return self.mode in ("passive", "both")
+
+
+def parse(inputs: Mapping[str, Any], interfaces: Sequence[str], default_interfaces: Sequence[str]) -> Options:
+    """Turn the inputs into options.
+
+    :arg inputs: the role's inputs by name, without their C(ftp_)
+    :arg interfaces: the names of the interfaces that the host has
+    :arg default_interfaces: the names of those that its default routes use
+    """
+    state = choice("ftp_state", inputs["state"], STATES)
+    return Options(
+        mode=choice("ftp_mode", inputs["mode"], MODES),
+        # What is to go may stand on an interface that has gone already.
+        interfaces=parse_interfaces(inputs["interface"], interfaces, default_interfaces)
+        if state == "present"
+        else (None,),
+        control_ports=parse_control_ports(inputs["control_ports"]),
+        data_port=parse_data_port(inputs["data_port"]),
+        passive_ports=parse_port_range("ftp_passive_ports", inputs["passive_ports"]),
+        peers=parse_peers(inputs["allowed_addresses"], inputs["ip_versions"]),
+        position=choice("ftp_position", inputs["position"], POSITIONS),
+        prefix=parse_prefix(inputs["chain_prefix"]),
+        state=state,
+    )
+
+
+def bad(name: str, allowed: str, got: object) -> ValueError:
+    """Return the error for an input with a value that is not allowed."""
+    return ValueError(f"{name}: must be {allowed}, got {got!r}")
+
+
+def choice(name: str, value: str, allowed: Sequence[str]) -> str:
+    """Return the value if it is one of those allowed."""
+    if value not in allowed:
+        raise bad(name, f"one of {', '.join(allowed)}", value)
+    return value
+
+
+def unique(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the values without repetitions, in their order."""
+    return tuple(dict.fromkeys(values))
+
+
+def parse_port(value: str) -> int | None:
+    """Return a port number, or None where the value is no port from 1 to 65535."""
+    if not re.fullmatch(r"[0-9]{1,5}", value):
+        return None
+    port = int(value)
+    return port if 1 <= port <= 65535 else None
+
+
+def parse_control_ports(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the ports of the control connection."""
+    allowed = "a list of ports from 1 to 65535"
+    if not values:
+        raise bad("ftp_control_ports", allowed, list(values))
+    ports = []
+    for value in values:
+        port = parse_port(value)
+        if port is None:
+            raise bad("ftp_control_ports", allowed, value)
+        ports.append(str(port))
+    return unique(ports)
+
+
+def parse_data_port(value: str) -> str | None:
+    """Return the server's port of active data connections; None for any."""
+    if value == "any":
+        return None
+    port = parse_port(value)
+    if port is None:
+        raise bad("ftp_data_port", "a port from 1 to 65535, or any", value)
+    return str(port)
+
+
+def parse_port_range(name: str, value: str) -> str:
+    """Return a port, or a range of ports C(first:last), as iptables prints it."""
+    ends = [parse_port(end) for end in value.split(":")]
+    if len(ends) > 2 or None in ends:
+        raise bad(name, "a port or a range first:last, ports from 1 to 65535", value)
+    first, last = ends[0], ends[-1]
+    if first is not None and last is not None and first > last:
+        raise ValueError(f"{name}: first port {first} is above last port {last}")
+    return str(first) if first == last else f"{first}:{last}"
+
+
+def parse_interfaces(
+    values: Sequence[str], interfaces: Sequence[str], default_interfaces: Sequence[str]
+) -> tuple[str | None, ...]:
+    """Return the interfaces as iptables takes them; (None,) for every interface.
+
+    An empty list stands for the interfaces of the default routes.
+    """
+    has = ", ".join(interfaces) or "none"
+    if not values:
+        if not default_interfaces:
+            raise ValueError(
+                "ftp_interface: is not set and this host has no default route to take it from; "
+                f"set it to an interface of this host ({has}), a wildcard such as eth+, or any"
+            )
+        return unique(default_interfaces)
+    if "any" in values:
+        if len(set(values)) > 1:
+            raise bad("ftp_interface", "any alone, or names and wildcards without any", list(values))
+        return (None,)
+    for value in values:
+        wildcard = len(value) > 1 and value.endswith("+")
+        if not (
+            wildcard and len(value) <= INTERFACE_NAME_LENGTH and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\+", value)
+        ):
+            if value not in interfaces:
+                raise bad("ftp_interface", f"an interface of this host ({has}), a wildcard such as eth+, or any", value)
+    return unique(values)
+
+
+def parse_peers(addresses: Sequence[str], ip_versions: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
+    """Return the peers' networks for each IP version asked for; (None,) for everybody."""
+    if not ip_versions:
+        raise bad("ftp_ip_versions", f"a list of {', '.join(IP_VERSIONS)}", list(ip_versions))
+    for ip_version in ip_versions:
+        choice("ftp_ip_versions", ip_version, IP_VERSIONS)
+    if not addresses:
+        return {ip_version: (None,) for ip_version in unique(ip_versions)}
+    networks = [parse_network(address) for address in addresses]
+    peers: dict[str, tuple[str | None, ...]] = {}
+    for network in networks:
+        if f"ipv{network.version}" not in ip_versions:
+            raise ValueError(
+                f"ftp_allowed_addresses: {network} is IPv{network.version}, "
+                f"but ftp_ip_versions asks for {', '.join(ip_versions)} only"
+            )
+    for ip_version in unique(ip_versions):
+        here = [network for network in networks if f"ipv{network.version}" == ip_version]
+        # iptables prints no -s for a network of all addresses: it is no condition.
+        everybody = any(network.prefixlen == 0 for network in here)
+        peers[ip_version] = (None,) if everybody else unique(str(network) for network in here)
+    return peers
+
+
+def parse_network(address: str) -> Network:
+    """Return an address or a network as a network."""
+    try:
+        if "%" in address:
+            raise ValueError("scope")
+        return ipaddress.ip_network(address)
+    except ValueError:
+        pass
+    try:
+        network = ipaddress.ip_network(address, strict=False)
+    except ValueError:
+        raise bad(
+            "ftp_allowed_addresses", "a list of addresses and networks such as 192.0.2.0/24 or 2001:db8::/32", address
+        ) from None
+    raise ValueError(
+        f"ftp_allowed_addresses: {address} has bits set behind its prefix; write the network {network} "
+        f"or the address {address.partition('/')[0]}"
+    )
+
+
+def parse_prefix(value: str) -> str:
+    """Return the beginning of the names of the chains."""
+    longest = CHAIN_NAME_LENGTH - len(LONGEST_CHAIN_SUFFIX)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", value) or len(value) > longest:
+        raise bad(
+            "ftp_chain_prefix",
+            f"1 to {longest} of A-Z a-z 0-9 _ and - (not first), "
+            f"as a chain name such as PREFIX{LONGEST_CHAIN_SUFFIX} holds {CHAIN_NAME_LENGTH}",
+            value,
+        )
+    if value.endswith("-DATA"):
+        raise ValueError(
+            f"ftp_chain_prefix: must not end in -DATA, as {value}-IN is a chain of the prefix "
+            f"{value[:-5]} too, got {value!r}"
+        )
+    return value

@@ -1,0 +1,290 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From the options and the state of the host to what is to be done: desired minus current."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK, Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule, comment_of, same, target_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, stops
+
+TABLES = ("raw", "filter")
+PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
+
+
+@dataclass
+class Plan:
+    """What is to be done, in the order of its fields.
+
+    - chains: arguments of ansible.builtin.iptables
+    - helper_rules: arguments of hostfw.conntrack.helper_rule
+    - rules: arguments of ansible.builtin.iptables, the jumps last
+    - restores: C(program) and C(lines) for iptables-restore --noflush, one item an IP version
+    - conflicts: why nothing can be done
+    """
+
+    chains: list[dict[str, Any]] = field(default_factory=list)
+    helper_rules: list[dict[str, Any]] = field(default_factory=list)
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    restores: list[dict[str, str]] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    diff: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether there is anything to do to the rules."""
+        return bool(self.chains or self.helper_rules or self.rules or self.restores)
+
+
+@dataclass
+class _Changes:
+    """What one IP version needs."""
+
+    chains: list[tuple[str, str]] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    # the arguments of the jumps, with their place
+    jumps: list[dict[str, Any]] = field(default_factory=list)
+    # for each table the lines of iptables-restore, in their order
+    restore: dict[str, list[str]] = field(default_factory=dict)
+    after: Ruleset = field(default_factory=Ruleset)
+
+
+def plan(options: Options, current: Mapping[str, Ruleset], together: bool = True) -> Plan:
+    """Return what turns the current rules into those that the options ask for.
+
+    :arg current: the rules of each IP version that can be read on the host
+    :arg together: whether one item may add a rule for both IP versions
+    """
+    result = Plan()
+    changes: dict[str, _Changes] = {}
+    for ip_version, ruleset in current.items():
+        result.conflicts += _conflicts(options, ip_version, ruleset)
+        changes[ip_version] = _changes(options, ip_version, ruleset)
+    if result.conflicts:
+        return result
+
+    result.chains = _merge(
+        {
+            ip_version: [{"table": table, "chain": chain, "ip_version": ip_version} for table, chain in change.chains]
+            for ip_version, change in changes.items()
+        },
+        together,
+    )
+    inside = {ip_version: [rule.arguments(ip_version) for rule in change.rules] for ip_version, change in changes.items()}
+    for arguments in _merge(inside, together):
+        (result.helper_rules if "helper" in arguments else result.rules).append(arguments)
+    # Last, so that packets only ever enter finished chains.
+    result.rules += _merge({ip_version: change.jumps for ip_version, change in changes.items()}, together)
+    for arguments in result.helper_rules + result.rules:
+        arguments["label"] = _label(arguments)
+    for ip_version, change in changes.items():
+        lines = [
+            line for table in TABLES if change.restore.get(table) for line in (f"*{table}", *change.restore[table], "COMMIT")
+        ]
+        if lines:
+            result.restores.append({"program": f"{PROGRAMS[ip_version]}-restore", "lines": "\n".join(lines) + "\n"})
+    result.diff = "".join(
+        _diff(ip_version, ruleset, changes[ip_version].after) for ip_version, ruleset in current.items()
+    )
+    return result
+
+
+def ours(line: str, chains: Chains) -> bool:
+    """Tell whether a rule outside our chains is a jump that we made: our mark, into a chain of ours."""
+    return _marked(line) and target_of(line) in [name for _table, name in chains.all()]
+
+
+def _conflicts(options: Options, ip_version: str, ruleset: Ruleset) -> list[str]:
+    found = []
+    chains = Chains(options.prefix)
+    wanted = bool(options.peers.get(ip_version)) and options.state == "present"
+    if wanted:
+        for table in ruleset.incompatible:
+            if table in TABLES:
+                found.append(
+                    f"table {table} of {ip_version} holds native nftables rules that iptables cannot read "
+                    "(iptables-save: table is incompatible); move them to a table of another name"
+                )
+        for table, name in _foreign_chains(ruleset, chains):
+            found.append(
+                f"chain {name} of table {table} ({ip_version}) holds rules that this role did not make, such as "
+                f"{ruleset.chain(table, name)[0]}; set ftp_chain_prefix to another name than {options.prefix}"
+            )
+    elif not _foreign_chains(ruleset, chains):
+        for table, name in chains.all():
+            for chain, lines in ruleset.tables.get(table, {}).items():
+                for line in lines:
+                    if target_of(line) == name and (table, chain) not in chains.all() and not ours(line, chains):
+                        found.append(
+                            f"chain {name} of table {table} ({ip_version}) cannot be removed, as a rule that this "
+                            f"role did not make jumps to it: {line}; remove that rule first"
+                        )
+    return found
+
+
+def _foreign_chains(ruleset: Ruleset, chains: Chains) -> list[tuple[str, str]]:
+    """Return the chains with the names of ours that hold rules, where no rule shows that we have been here."""
+    marked = any(
+        _marked(line) and ((table, chain) in chains.all() or ours(line, chains))
+        for table in TABLES
+        for chain, lines in ruleset.tables.get(table, {}).items()
+        for line in lines
+    )
+    return [] if marked else [(table, name) for table, name in chains.all() if ruleset.chain(table, name)]
+
+
+def _changes(options: Options, ip_version: str, ruleset: Ruleset) -> _Changes:
+    chains = Chains(options.prefix)
+    own = set(chains.all())
+    rules = _flows.rules(options, ip_version)
+    jumps = _flows.jumps(options, ip_version)
+    change = _Changes(after=copy.deepcopy(ruleset))
+    if _foreign_chains(ruleset, chains):
+        return change
+    after = change.after
+
+    needed = {(rule.table, rule.chain) for rule in rules}
+    for table, name in chains.all():
+        if (table, name) in needed and not ruleset.has(table, name):
+            change.chains.append((table, name))
+            after.tables.setdefault(table, {})[name] = []
+
+    for rule in rules:
+        if not any(same(rule.line(), line) for line in ruleset.chain(rule.table, rule.chain)):
+            change.rules.append(rule)
+            after.tables[rule.table][rule.chain].append(rule.line())
+
+    for jump in jumps:
+        lines = after.tables.setdefault(jump.table, {}).setdefault(jump.chain, [])
+        after.policies.setdefault((jump.table, jump.chain), "ACCEPT")
+        if not any(same(jump.line(), line) for line in lines):
+            place = _place(options, after, jump)
+            arguments = jump.arguments(ip_version)
+            if place < len(lines):
+                arguments.update(action="insert", rule_num=str(place + 1))
+            change.jumps.append(arguments)
+            lines.insert(place, jump.line())
+
+    # From here on in one transaction for each table, so that nothing is missing for a moment.
+    for jump in jumps:
+        lines = after.tables[jump.table][jump.chain]
+        standing = [line for line in lines if same(jump.line(), line)]
+        if len(standing) == 1 and _well_placed(options, after, jump, lines.index(standing[0])):
+            continue
+        restore = change.restore.setdefault(jump.table, [])
+        for line in standing:
+            lines.remove(line)
+            restore.append(_delete(line))
+        place = _place(options, after, jump)
+        lines.insert(place, jump.line())
+        restore.append(jump.line().replace(f"-A {jump.chain}", f"-I {jump.chain} {place + 1}", 1))
+
+    for table in TABLES:
+        for chain, lines in after.tables.get(table, {}).items():
+            if (table, chain) in own and (table, chain) not in needed:
+                continue  # goes whole
+            kept: list[str] = []
+            for line in lines:
+                wanted = [rule for rule in (*rules, *jumps) if (rule.table, rule.chain) == (table, chain)]
+                foreign = (table, chain) not in own and not ours(line, chains)
+                once = not any(same(line, other) for other in kept)
+                if foreign or any(same(rule.line(), line) for rule in wanted) and once:
+                    kept.append(line)
+                else:
+                    change.restore.setdefault(table, []).append(_delete(line))
+            lines[:] = kept
+        gone = [name for where, name in chains.all() if where == table and ruleset.has(table, name)]
+        gone = [name for name in gone if (table, name) not in needed]
+        for command in ("-F", "-X"):
+            for name in gone:
+                change.restore.setdefault(table, []).append(f"{command} {name}")
+        for name in gone:
+            del after.tables[table][name]
+    return change
+
+
+def _delete(line: str) -> str:
+    return line.replace("-A ", "-D ", 1)
+
+
+def _place(options: Options, ruleset: Ruleset, jump: Rule) -> int:
+    """Return the index at which a jump is to be inserted."""
+    lines = ruleset.chain(jump.table, jump.chain)
+    position = "auto" if jump.table == "raw" else options.position
+    if position == "first":
+        return next((index for index, line in enumerate(lines) if not _marked(line)), len(lines))
+    if position == "last":
+        return len(lines)
+    interface = jump.in_interface or jump.out_interface
+    return next(
+        (index for index, line in enumerate(lines) if stops(ruleset, jump.table, jump.chain, line, interface)),
+        len(lines),
+    )
+
+
+def _well_placed(options: Options, ruleset: Ruleset, jump: Rule, index: int) -> bool:
+    """Tell whether a jump stands where its position asks for; other instances of this role do not count."""
+    lines = ruleset.chain(jump.table, jump.chain)
+    position = "auto" if jump.table == "raw" else options.position
+    if position == "first":
+        return all(_marked(line) for line in lines[:index])
+    if position == "last":
+        return all(_marked(line) for line in lines[index + 1 :])
+    interface = jump.in_interface or jump.out_interface
+    return not any(stops(ruleset, jump.table, jump.chain, line, interface) for line in lines[:index])
+
+
+def _marked(line: str) -> bool:
+    return (comment_of(line) or "").startswith(MARK)
+
+
+def _merge(items: Mapping[str, Sequence[dict[str, Any]]], together: bool) -> list[dict[str, Any]]:
+    """Put what is the same for both IP versions into one item, where that may be."""
+    merged: list[dict[str, Any]] = []
+    for ip_version in IP_VERSIONS:
+        for arguments in items.get(ip_version, ()):
+            twin = {**arguments, "ip_version": "ipv4"}
+            if together and ip_version == "ipv6" and twin in merged:
+                merged[merged.index(twin)]["ip_version"] = "both"
+            else:
+                merged.append(dict(arguments))
+    return merged
+
+
+def _label(arguments: Mapping[str, Any]) -> str:
+    """Return a rule in words."""
+    peer = arguments.get("source") or arguments.get("destination")
+    where = IP_VERSION_WORDS[arguments["ip_version"]]
+    return f"{arguments['chain']}: {arguments['comment'][len(MARK) :]} ({peer or where})"
+
+
+def _diff(ip_version: str, before: Ruleset, after: Ruleset) -> str:
+    """Return a unified diff of the two tables, as iptables-save prints them."""
+    name = f"{PROGRAMS[ip_version]}-save"
+    return "".join(
+        f"{line.rstrip()}\n" for line in difflib.unified_diff(_print(before), _print(after), f"{name} before", f"{name} after")
+    )
+
+
+def _print(ruleset: Ruleset) -> list[str]:
+    lines = []
+    for table in TABLES:
+        chains = ruleset.tables.get(table, {})
+        lines.append(f"*{table}")
+        for chain in chains:
+            lines.append(f":{chain} {ruleset.policies.get((table, chain), '-')}")
+        for chain in sorted(chains):
+            lines += chains[chain]
+    return lines

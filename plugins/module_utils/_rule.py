@@ -1,0 +1,171 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One iptables rule, as C(iptables -S) prints it and as the arguments of the module that adds it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+# The order in which libxt_conntrack prints --ctstate, whatever the order it was given in.
+_CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of one table and chain.
+
+    All text is in the form that iptables prints: networks with their prefix length,
+    ports as C(21) or C(1024:65535). With O(jump=CT), O(helper) is assigned to the
+    connection; with any other jump it is matched.
+    """
+
+    table: str
+    chain: str
+    jump: str
+    comment: str | None = None
+    protocol: str | None = None
+    source: str | None = None
+    destination: str | None = None
+    in_interface: str | None = None
+    out_interface: str | None = None
+    source_port: str | None = None
+    destination_port: str | None = None
+    ctstate: tuple[str, ...] = ()
+    helper: str | None = None
+
+    def spec(self) -> list[str]:
+        """Return the rule's specification: what follows C(-A CHAIN), one word an item."""
+        words: list[str] = []
+        for flag, value in (
+            ("-s", self.source),
+            ("-d", self.destination),
+            ("-i", self.in_interface),
+            ("-o", self.out_interface),
+            ("-p", self.protocol),
+        ):
+            if value is not None:
+                words += [flag, value]
+        if self.source_port is not None or self.destination_port is not None:
+            words += ["-m", str(self.protocol)]
+            if self.source_port is not None:
+                words += ["--sport", self.source_port]
+            if self.destination_port is not None:
+                words += ["--dport", self.destination_port]
+        if self.ctstate:
+            words += ["-m", "conntrack", "--ctstate", ",".join(sorted(self.ctstate, key=_CTSTATES.index))]
+        if self.helper is not None and self.jump != "CT":
+            words += ["-m", "helper", "--helper", self.helper]
+        if self.comment is not None:
+            words += ["-m", "comment", "--comment", self.comment]
+        words += ["-j", self.jump]
+        if self.helper is not None and self.jump == "CT":
+            words += ["--helper", self.helper]
+        return words
+
+    def line(self) -> str:
+        """Return the line that C(iptables -S) prints for this rule (1.8.7 to 1.8.11, nft and legacy)."""
+        return " ".join(["-A", self.chain, *map(quote, self.spec())])
+
+    def arguments(self, ip_version: str) -> dict[str, Any]:
+        """Return the arguments that add this rule.
+
+        They are those of ansible.builtin.iptables or, where the rule speaks of a
+        helper, those of hostfw.conntrack.helper_rule.
+
+        :arg ip_version: V(ipv4), V(ipv6) or V(both)
+        """
+        values = {
+            "table": self.table,
+            "chain": self.chain,
+            "jump": self.jump,
+            "comment": self.comment,
+            "protocol": self.protocol,
+            "source": self.source,
+            "destination": self.destination,
+            "in_interface": self.in_interface,
+            "out_interface": self.out_interface,
+            "source_port": self.source_port,
+            "destination_port": self.destination_port,
+            "ctstate": list(self.ctstate),
+            "helper": self.helper,
+            "ip_version": ip_version,
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+def quote(word: str) -> str:
+    """Quote a word as iptables does when it prints a rule (xtables_save_string)."""
+    if re.fullmatch(r"[A-Za-z0-9_./:,+-]+", word):
+        return word
+    return '"' + re.sub(r"([\"'\\])", r"\\\1", word) + '"'
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One condition or the target of a printed rule, such as C(! -i lo) or C(-j REJECT --reject-with ...)."""
+
+    option: str
+    values: tuple[str, ...]
+    negated: bool = False
+
+
+def clauses(line: str) -> list[Clause]:
+    """Split a printed rule (C(-A CHAIN ...)) into its clauses, without chain and without C(-m NAME).
+
+    What follows C(-j) or C(-g) belongs to the target and is one clause with it.
+    """
+    words = shlex.split(line)[2:]
+    found: list[Clause] = []
+    negated = False
+    position = 0
+    while position < len(words):
+        word = words[position]
+        if word == "!":
+            negated = True
+            position += 1
+            continue
+        if word in ("-j", "-g"):
+            found.append(Clause(word, tuple(words[position + 1 :])))
+            break
+        end = position + 1
+        while end < len(words) and words[end] != "!" and not words[end].startswith("-"):
+            end += 1
+        if word == "--comment":  # a comment may begin with a dash or be a lone "!"
+            end = position + 2
+        if word != "-m":
+            found.append(Clause(word, tuple(words[position + 1 : end]), negated))
+            negated = False
+        position = end
+    return found
+
+
+def same(one: str, other: str) -> bool:
+    """Tell whether two printed rules of one chain say the same, in whatever order their matches stand."""
+    if one == other:
+        return True
+
+    def key(line: str) -> list[tuple[str, tuple[str, ...], bool]]:
+        return sorted((clause.option, clause.values, clause.negated) for clause in clauses(line))
+
+    return key(one) == key(other)
+
+
+def comment_of(line: str) -> str | None:
+    """Return the comment of a printed rule."""
+    for clause in clauses(line):
+        if clause.option == "--comment":
+            return clause.values[0]
+    return None
+
+
+def target_of(line: str) -> str | None:
+    """Return where a printed rule jumps or goes to; None for a rule without a target."""
+    for clause in clauses(line):
+        if clause.option in ("-j", "-g"):
+            return clause.values[0]
+    return None

@@ -1,0 +1,269 @@
+#!/usr/bin/python
+
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: helper_rule
+short_description: Manage iptables rules that assign or match a connection tracking helper
+version_added: 1.0.0
+author: hostfw.conntrack contributors (@hostfw)
+description:
+  - A connection tracking helper reads the control connections of protocols such as FTP, TFTP, SIP or IRC, and
+    tells the kernel which connections they announce.
+  - Since Linux 6.0 a helper reads a connection only where a rule assigns it. This module manages such rules, and
+    those that match the connections that a helper announced.
+  - M(ansible.builtin.iptables) can express neither. Use it for all other rules, and to create chains.
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    platforms: linux
+    support: full
+options:
+  helper:
+    description:
+      - The name of the helper, as the kernel knows it, such as V(ftp), V(tftp), V(sip) or V(irc).
+      - Its kernel module, such as C(nf_conntrack_tftp), must be loaded or be there to be loaded.
+    type: str
+    required: true
+  jump:
+    description:
+      - V(CT) makes a rule that assigns the helper to the connections that it matches.
+      - Any other target or chain makes a rule that matches the data connections of the helper, those that it
+        announced, and the ICMP errors that belong to them. It does not match the control connection.
+    type: str
+    default: CT
+  table:
+    description:
+      - The table of the rule. A helper is assigned in V(raw).
+      - The default is V(raw) with O(jump=CT), else V(filter).
+    type: str
+    choices: [filter, mangle, nat, raw, security]
+  chain:
+    description: The chain of the rule. It must exist.
+    type: str
+    required: true
+  ip_version:
+    description: The IP version of the rule.
+    type: str
+    default: ipv4
+    choices:
+      ipv4: A rule of C(iptables).
+      ipv6: A rule of C(ip6tables).
+      both: A rule of each.
+  protocol:
+    description: The protocol of the packets, such as V(tcp) or V(udp).
+    type: str
+  source:
+    description: The address or network that the packets come from, as iptables prints it, such as V(192.0.2.0/24).
+    type: str
+  destination:
+    description: The address or network that the packets go to, as iptables prints it, such as V(192.0.2.1/32).
+    type: str
+  in_interface:
+    description: The interface on which the packets arrive; V(eth+) for all whose names begin with C(eth).
+    type: str
+  out_interface:
+    description: The interface on which the packets leave; V(eth+) for all whose names begin with C(eth).
+    type: str
+  source_port:
+    description: The port, or the range of ports C(first:last), that the packets come from. Wants O(protocol).
+    type: str
+  destination_port:
+    description: The port, or the range of ports C(first:last), that the packets go to. Wants O(protocol).
+    type: str
+  ctstate:
+    description: The connection states of the packets.
+    type: list
+    elements: str
+    choices: [INVALID, NEW, RELATED, ESTABLISHED, UNTRACKED, SNAT, DNAT]
+    default: []
+  comment:
+    description: A comment that stands on the rule.
+    type: str
+  action:
+    description: Where a missing rule goes. A rule that is there is not moved.
+    type: str
+    default: append
+    choices:
+      append: At the end of the chain.
+      insert: At O(rule_num), or at the beginning of the chain.
+  rule_num:
+    description: The number that an inserted rule gets in its chain.
+    type: int
+  wait:
+    description: How many seconds to wait for the lock of the tables, which other programs may hold.
+    type: int
+    default: 60
+  state:
+    description: Whether the rule is there.
+    type: str
+    default: present
+    choices:
+      present: It is.
+      absent: It is not, not even twice.
+seealso:
+  - module: ansible.builtin.iptables
+  - name: Secure use of iptables and connection tracking helpers
+    description: Why helpers are assigned by rules, and what their connections should be allowed.
+    link: https://home.regit.org/netfilter-en/secure-use-of-helpers/
+"""
+
+EXAMPLES = r"""
+- name: Let the tftp helper read what comes in on port 69
+  hostfw.conntrack.helper_rule:
+    helper: tftp
+    chain: PREROUTING
+    in_interface: eth0
+    protocol: udp
+    destination_port: "69"
+    ip_version: both
+
+- name: Let the transfers through that it announces
+  hostfw.conntrack.helper_rule:
+    helper: tftp
+    chain: OUTPUT
+    jump: ACCEPT
+    ctstate: [RELATED, ESTABLISHED]
+    ip_version: both
+
+- name: Let a SIP client on this host be read
+  hostfw.conntrack.helper_rule:
+    helper: sip
+    chain: OUTPUT
+    protocol: udp
+    destination: 192.0.2.10/32
+    destination_port: "5060"
+
+- name: No IRC server's DCC any more
+  hostfw.conntrack.helper_rule:
+    helper: irc
+    chain: OUTPUT
+    protocol: tcp
+    destination_port: "6667"
+    state: absent
+"""
+
+RETURN = r"""
+rule:
+  description: The rule, as C(iptables -S) prints it.
+  type: str
+  returned: always
+  sample: -A PREROUTING -i eth0 -p udp -m udp --dport 69 -j CT --helper tftp
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+
+# Never reached by rules that others add at the same time; a bound against looping for ever.
+MOST_COPIES = 1000
+
+
+def converge(module: AnsibleModule, rule: Rule, ip_version: str) -> bool:
+    """Add or remove the rule for one IP version, and tell whether there was anything to do."""
+    path = module.get_bin_path(PROGRAMS[ip_version], required=True)
+
+    def run(command: str, *place: str, check: bool = True) -> int:
+        words = [path, "-w", str(module.params["wait"]), "-t", rule.table, command, rule.chain, *place, *rule.spec()]
+        code, _out, err = module.run_command(words)
+        if check and code != 0:
+            module.fail_json(msg=f"{PROGRAMS[ip_version]} {command} failed: {err.strip()}", rule=rule.line(), rc=code)
+        return int(code)
+
+    there = run("-C", check=False) == 0
+    wanted = module.params["state"] == "present"
+    if there == wanted:
+        return False
+    if module.check_mode:
+        return True
+    if wanted and module.params["action"] == "insert":
+        run("-I", str(module.params["rule_num"] or 1))
+    elif wanted:
+        run("-A")
+    else:
+        for _copy in range(MOST_COPIES):
+            run("-D")
+            if run("-C", check=False) != 0:
+                break
+    return True
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "helper": {"type": "str", "required": True},
+            "jump": {"type": "str", "default": "CT"},
+            "table": {"type": "str", "choices": ["filter", "mangle", "nat", "raw", "security"]},
+            "chain": {"type": "str", "required": True},
+            "ip_version": {"type": "str", "default": "ipv4", "choices": ["ipv4", "ipv6", "both"]},
+            "protocol": {"type": "str"},
+            "source": {"type": "str"},
+            "destination": {"type": "str"},
+            "in_interface": {"type": "str"},
+            "out_interface": {"type": "str"},
+            "source_port": {"type": "str"},
+            "destination_port": {"type": "str"},
+            "ctstate": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"],
+                "default": [],
+            },
+            "comment": {"type": "str"},
+            "action": {"type": "str", "default": "append", "choices": ["append", "insert"]},
+            "rule_num": {"type": "int"},
+            "wait": {"type": "int", "default": 60},
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+        },
+        required_by={"source_port": ["protocol"], "destination_port": ["protocol"]},
+        supports_check_mode=True,
+    )
+    assigns = module.params["jump"] == "CT"
+    table = module.params["table"] or ("raw" if assigns else "filter")
+    if assigns and table != "raw":
+        module.fail_json(msg=f"table: must be raw where jump is CT, got {table!r}")
+    rule = Rule(
+        table=table,
+        ctstate=tuple(module.params["ctstate"]),
+        **{
+            name: module.params[name]
+            for name in (
+                "helper",
+                "jump",
+                "chain",
+                "protocol",
+                "source",
+                "destination",
+                "in_interface",
+                "out_interface",
+                "source_port",
+                "destination_port",
+                "comment",
+            )
+        },
+    )
+    asked = module.params["ip_version"]
+    changed = [
+        ip_version for ip_version in PROGRAMS if asked in (ip_version, "both") and converge(module, rule, ip_version)
+    ]
+    lines = "".join(f"{PROGRAMS[ip_version]} -t {table} {rule.line()}\n" for ip_version in changed)
+    wanted = module.params["state"] == "present"
+    module.exit_json(
+        changed=bool(changed),
+        rule=rule.line(),
+        diff={"before": "" if wanted else lines, "after": lines if wanted else ""},
+    )
+
+
+if __name__ == "__main__":
+    main()
