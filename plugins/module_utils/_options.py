@@ -203,21 +203,20 @@ def parse_peers(addresses: Sequence[str], ip_versions: Sequence[str]) -> dict[st
 def parse_network(address: str) -> Network:
     """Return an address or a network as a network."""
     try:
-        if "%" in address:
-            raise ValueError("scope")
-        return ipaddress.ip_network(address)
-    except ValueError:
-        pass
-    try:
         network = ipaddress.ip_network(address, strict=False)
+        if "%" in address:  # a zone, as in fe80::1%eth0, means nothing to iptables
+            raise ValueError
     except ValueError:
         raise bad(
             "ftp_allowed_addresses", "a list of addresses and networks such as 192.0.2.0/24 or 2001:db8::/32", address
         ) from None
-    raise ValueError(
-        f"ftp_allowed_addresses: {address} has bits set behind its prefix; write the network {network} "
-        f"or the address {address.partition('/')[0]}"
-    )
+    host = address.partition("/")[0]
+    if ipaddress.ip_address(host) != network.network_address:
+        raise ValueError(
+            f"ftp_allowed_addresses: {address} has bits set behind its prefix; "
+            f"write the network {network} or the address {host}"
+        )
+    return network
 
 
 def parse_prefix(value: str) -> str:

@@ -138,8 +138,11 @@ def test_port_that_another_helper_expects_stays_closed(server: Any, client: Any)
 def test_path_mtu_is_discovered(server: Any, client: Any, router: Any, settings: dict[str, Any], way: Way) -> None:
     if settings["ftp_mode"] not in (way.mode, "both"):
         return
-    server.check_output("ip route flush cache && ip -6 route flush cache")
     source = "203.0.113.1" if way.ip_version == 4 else "2001:db8:1::1"
+    gateway = address(router, way.ip_version)
+    # A new route has forgotten the MTU of the test before.
+    server.check_output(f"ip route del {source} && ip route add {source} via {gateway}")
+    assert "mtu" not in server.check_output(f"ip route get {source}")
     active = [word if word != "-" else source for word in way.curl]
     result = curl(
         client,

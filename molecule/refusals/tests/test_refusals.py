@@ -1,0 +1,64 @@
+"""Hosts on which something is missing: it is had, or the role says what to do and changes nothing."""
+
+from __future__ import annotations
+
+from role import JUMP, Host
+
+
+def test_it_works_under_become() -> None:
+    host = Host("refusals-unprivileged")
+    host.shell.check_output("id admin || useradd admin && echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin")
+    without = host.attempt(ansible_docker_user="admin")
+    assert without.error.startswith("the firewall's rules cannot be read: they want root (become: true) and")
+    host.role(ansible_docker_user="admin", ansible_become=True)
+    assert JUMP in host.lines("INPUT")
+    assert host.role(ansible_docker_user="admin", ansible_become=True).changed == 0
+
+
+def test_iptables_is_installed_where_it_is_missing() -> None:
+    host = Host("refusals-bare")
+    host.shell.check_output("apt-get purge --yes iptables && apt-get update")
+    run = host.role("--check", "--diff")
+    assert not host.shell.exists("iptables")
+    shown = run.result("Compare the host with what is asked for")["diff"]["prepared"]
+    assert shown.startswith("+package iptables\n")
+    assert f"+{JUMP}" in shown
+    host.role()
+    assert JUMP in host.lines("INPUT")
+    assert JUMP in [line.replace("ip6tables", "iptables") for line in host.lines("INPUT", program="ip6tables")]
+    assert host.role().changed == 0
+
+
+def test_no_iptables_and_no_package_manager() -> None:
+    host = Host("refusals-bare")
+    host.shell.check_output("! dpkg --status iptables || apt-get purge --yes iptables; mv /usr/bin/apt-get /root")
+    try:
+        run = host.attempt()
+    finally:
+        host.shell.check_output("mv /root/apt-get /usr/bin")
+    assert run.error == (
+        "iptables must be installed, and this host has no package manager to do it with "
+        "(apt-get, dnf, dnf5, yum, microdnf, zypper, apk, pacman)"
+    )
+    assert run.changed == 0
+
+
+def test_no_net_admin() -> None:
+    run = Host("refusals-incapable").attempt()
+    assert run.error.startswith(
+        "the firewall's rules cannot be read: they want root (become: true) and, in a container, "
+        "the capability NET_ADMIN (docker run --cap-add NET_ADMIN). iptables-save said: "
+    )
+    assert run.changed == 0
+
+
+def test_no_helper_in_the_kernel() -> None:
+    host = Host("refusals-unhelped")
+    before = host.rules()
+    run = host.attempt()
+    assert run.error.startswith(
+        "the kernel's FTP helper nf_conntrack_ftp is neither loaded nor built in, and cannot be loaded here: "
+    )
+    assert "run modprobe nf_conntrack_ftp on the container's host" in run.error
+    assert run.changed == 0
+    assert host.rules() == before

@@ -1,0 +1,310 @@
+"""The role, run again and again: what it adds, moves, removes, refuses and leaves alone."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options
+from ftp import WAYS, transfer
+from role import INVENTORY, JUMP, PROGRAMS, ROLE, Host
+
+DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
+DEFAULTS = {name.removeprefix("ftp_"): value for name, value in DEFAULTS.items()}
+EPSV = next(way for way in WAYS if way.command == "EPSV" and way.ip_version == 4)
+PORT = next(way for way in WAYS if way.command == "PORT")
+OPENS = "hostfw.conntrack: control connection to port 21: client opens"
+
+
+def test_converged_run_costs_one_module_run(converged: Host) -> None:
+    run = converged.role()
+    assert run.changed == 0
+    assert [name.split(" : ")[-1] for name in run.modules] == ["Compare the host with what is asked for"]
+
+
+def test_dry_run_shows_the_rules_and_changes_nothing(host: Host) -> None:
+    before = host.rules()
+    run = host.role("--check", "--diff")
+    assert host.rules() == before
+    assert run.changed > 0
+    shown = run.result("Compare the host with what is asked for")["diff"]["prepared"]
+    host.role()
+    added = [line for line in host.rules().splitlines() if line.startswith("-A") and line not in before.splitlines()]
+    assert sorted(line[1:] for line in shown.splitlines() if line.startswith("+-A")) == sorted(added)
+
+
+def test_absent_gives_back_every_byte(host: Host) -> None:
+    before = host.rules()
+    host.role(ftp_interface=["eth0", "lo", "wlan+"], ftp_control_ports=[21, 2121], ftp_position="first")
+    assert host.rules() != before
+    host.role(ftp_state="absent")
+    assert host.rules() == before
+    assert host.role(ftp_state="absent").changed == 0
+
+
+# One after another, so that each is a change of the one before.
+SETTINGS: list[dict[str, Any]] = [
+    {"control_ports": ["2121"]},
+    {"control_ports": ["21", "2121"]},
+    {"control_ports": ["21"], "passive_ports": "50000:50999"},
+    {"data_port": "any"},
+    {"interface": ["lo"]},
+    {"interface": ["eth0", "lo"]},
+    {"interface": ["any"]},
+    {"mode": "active"},
+    {"mode": "passive"},
+    {"allowed_addresses": ["198.51.100.0/24", "2001:db8::/64"]},
+    {"allowed_addresses": ["192.0.2.1"]},
+    {"allowed_addresses": ["2001:db8::1"]},
+    {"ip_versions": ["ipv4"]},
+    {"ip_versions": ["ipv6"]},
+]
+
+
+def test_changed_settings_leave_the_rules_that_are_asked_for_and_no_other(converged: Host) -> None:
+    others = [line for line in converged.rules().splitlines() if "FTP" not in line]
+    for settings in SETTINGS:
+        converged.role(**{f"ftp_{name}": value for name, value in settings.items()})
+        options = _options.parse({**DEFAULTS, **settings}, ["lo", "eth0"], ["eth0"])
+        wanted = [
+            rule.line()
+            for ip_version in ("ipv4", "ipv6")
+            for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]
+        ]
+        found = converged.rules().splitlines()
+        assert sorted(line for line in found if line.startswith("-A") and "FTP" in line) == sorted(wanted), settings
+        assert [line for line in found if "FTP" not in line] == others, settings
+
+
+DAMAGES: list[tuple[str, list[str]]] = [
+    ("rule deleted", ["-D FTP-OUT 1"]),
+    ("rule altered", ["-R FTP-IN 1 -p tcp -m tcp --dport 2121 -j ACCEPT"]),
+    ("rule opened to all", ["-I FTP-IN 1 -j ACCEPT"]),
+    ("rule with exotic matches", ["-A FTP-IN -p tcp -m multiport --dports 1:20,80 -m limit --limit 5/min -j LOG"]),
+    ("rule doubled", [f'-A FTP-IN -p tcp -m tcp --dport 21 -m conntrack --ctstate NEW,ESTABLISHED -m comment --comment "{OPENS}" -j ACCEPT']),
+    ("chain flushed", ["-F FTP-DATA-IN"]),
+    ("jump deleted", [f"-D{JUMP[2:]}"]),
+    ("jump doubled", [JUMP, JUMP]),
+    ("jump altered", [f"-D{JUMP[2:]}", JUMP.replace("-i eth0", "-i eth0 -p tcp")]),
+    ("helper rule deleted", ["-t raw -F FTP-HELPER"]),
+    ("jumps all flushed by another tool", ["-F INPUT", "-F OUTPUT", "-t raw -F PREROUTING"]),
+]
+
+
+@pytest.mark.parametrize("damage", [damage[1] for damage in DAMAGES], ids=[damage[0] for damage in DAMAGES])
+def test_damaged_rules_are_put_right(converged: Host, damage: list[str]) -> None:
+    host = converged
+    good = sorted(line for line in host.rules().splitlines() if "FTP" in line)
+    for program in PROGRAMS:
+        for command in damage:
+            host.shell.check_output(f"{program} {command}")
+    damaged = host.rules()
+    run = host.role()
+    assert run.changed > 0
+    assert sorted(line for line in host.rules().splitlines() if "FTP" in line) == good
+    others = [line for line in damaged.splitlines() if "FTP" not in line]
+    assert [line for line in host.rules().splitlines() if "FTP" not in line] == others
+
+
+def test_instance_of_another_prefix_is_left_alone(converged: Host) -> None:
+    before = converged.rules()
+    converged.role(ftp_chain_prefix="MIRROR", ftp_control_ports=[2121])
+    assert converged.role().changed == 0
+    converged.role(ftp_chain_prefix="MIRROR", ftp_state="absent")
+    assert converged.rules() == before
+
+
+UFW = [
+    "-N ufw-before-input",
+    "-N ufw-not-local",
+    "-N ufw-reject-input",
+    "-A ufw-before-input -i lo -j ACCEPT",
+    "-A ufw-before-input -j ufw-not-local",
+    "-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN",
+    "-A ufw-not-local -j DROP",
+    "-A ufw-reject-input -j REJECT --reject-with icmp-port-unreachable",
+    "-A INPUT -j ufw-before-input",
+    "-A INPUT -j ufw-reject-input",
+]
+SSH = "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"
+# The firewall of others, and between which of its rules the jump stands.
+POSITIONS: list[tuple[str, list[str], dict[str, object], int]] = [
+    ("policy drop and no last rule", [SSH], {}, 1),
+    ("last drop", [SSH, "-A INPUT -j DROP"], {}, 1),
+    ("last reject", [SSH, "-A INPUT -j REJECT"], {}, 1),
+    ("drop on the interface", [SSH, "-A INPUT -i eth0 -j DROP", SSH.replace("22", "80")], {}, 1),
+    ("chain that ends in reject", UFW, {}, 1),
+    ("last reject of tcp", [SSH, "-A INPUT -p tcp -j REJECT --reject-with tcp-reset"], {}, 1),
+    ("drop of what is new", ["-A INPUT -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP"], {}, 0),
+    ("bans and drops of some stay before it", ["-A INPUT -s 192.0.2.66 -j DROP", "-A INPUT -i eth1 -j DROP"], {}, 2),
+    ("first", [SSH, SSH.replace("22", "80")], {"ftp_position": "first"}, 0),
+    ("last", [SSH, SSH.replace("22", "80")], {"ftp_position": "last"}, 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("firewall", "inputs", "place"), [case[1:] for case in POSITIONS], ids=[case[0] for case in POSITIONS]
+)
+def test_jump_has_its_place(
+    converged: Host, client: Any, firewall: list[str], inputs: dict[str, object], place: int
+) -> None:
+    host = converged
+    host.shell.check_output("iptables -F INPUT")
+    for rule in firewall:
+        host.shell.check_output(f"iptables {rule}")
+    others = host.lines("INPUT")
+    assert transfer(client, host.shell, EPSV, "download") is not None
+    host.role(**inputs)
+    assert host.lines("INPUT") == [*others[:place], JUMP, *others[place:]]
+    assert transfer(client, host.shell, EPSV, "download") is None
+    assert transfer(client, host.shell, PORT, "listing") is None
+
+
+def test_jump_moves_before_a_new_drop(converged: Host, client: Any) -> None:
+    host = converged
+    host.shell.check_output("iptables -I INPUT 2 -i eth0 -j DROP")
+    assert transfer(client, host.shell, EPSV, "download") is not None
+    host.role()
+    lines = host.lines("INPUT")
+    assert lines[1:3] == [JUMP, "-A INPUT -i eth0 -j DROP"]
+    assert lines.count(JUMP) == 1
+    assert transfer(client, host.shell, EPSV, "download") is None
+
+
+def test_allowed_addresses_alone_are_served(converged: Host, client: Any) -> None:
+    host = converged
+    host.role(ftp_allowed_addresses=["198.51.100.0/24"])
+    assert transfer(client, host.shell, EPSV, "download") is None
+    assert transfer(client, host.shell, PORT, "download") is None
+    assert "FTP" not in host.shell.check_output("ip6tables-save")
+    host.role(ftp_allowed_addresses=["192.0.2.0/24", "2001:db8::/64"])
+    assert transfer(client, host.shell, EPSV, "download") is not None
+    assert transfer(client, host.shell, WAYS[-1], "download") is None
+
+
+def test_default_interface_is_that_of_the_default_route(converged: Host) -> None:
+    assert converged.role(ftp_interface=[]).changed == 0
+
+
+BAD: list[tuple[dict[str, object], str]] = [
+    ({"ftp_mode": "extended"}, "value of ftp_mode must be one of: active, passive, both, got: extended"),
+    ({"ftp_control_ports": [0]}, "ftp_control_ports: must be a list of ports from 1 to 65535, got '0'"),
+    ({"ftp_control_ports": [65536]}, "ftp_control_ports: must be a list of ports from 1 to 65535, got '65536'"),
+    ({"ftp_control_ports": ["abc"]}, "ftp_control_ports: must be a list of ports from 1 to 65535, got 'abc'"),
+    ({"ftp_control_ports": []}, "ftp_control_ports: must be a list of ports from 1 to 65535, got []"),
+    ({"ftp_passive_ports": "5000:4000"}, "ftp_passive_ports: first port 5000 is above last port 4000"),
+    (
+        {"ftp_interface": "eth9"},
+        "ftp_interface: must be an interface of this host (lo, eth0), a wildcard such as eth+, or any, got 'eth9'",
+    ),
+    (
+        {"ftp_allowed_addresses": ["192.0.2.7/24"]},
+        "ftp_allowed_addresses: 192.0.2.7/24 has bits set behind its prefix; "
+        "write the network 192.0.2.0/24 or the address 192.0.2.7",
+    ),
+    (
+        {"ftp_allowed_addresses": ["2001:db8::1"], "ftp_ip_versions": ["ipv4"]},
+        "ftp_allowed_addresses: 2001:db8::1/128 is IPv6, but ftp_ip_versions asks for ipv4 only",
+    ),
+    (
+        {"ftp_chain_prefix": "A" * 20},
+        "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
+        f"as a chain name such as PREFIX-DATA-OUT holds 28, got '{'A' * 20}'",
+    ),
+    (
+        {"ftp_chain_prefix": "MY FTP"},
+        "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
+        "as a chain name such as PREFIX-DATA-OUT holds 28, got 'MY FTP'",
+    ),
+    ({"ftp_position": "3"}, "value of ftp_position must be one of: auto, first, last, got: 3"),
+    ({"ftp_state": "gone"}, "value of ftp_state must be one of: present, absent, got: gone"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "message"), BAD, ids=[str(inputs) for inputs, _message in BAD])
+def test_bad_input_changes_nothing(host: Host, inputs: dict[str, object], message: str) -> None:
+    before = host.rules()
+    run = host.attempt(**inputs)
+    assert message in run.error
+    assert run.changed == 0
+    assert host.rules() == before
+
+
+def test_chains_of_others_are_never_touched(host: Host) -> None:
+    for command in ("-N FTP-IN", "-A FTP-IN -s 192.0.2.9 -j ACCEPT", "-A INPUT -j FTP-IN"):
+        host.shell.check_output(f"iptables {command}")
+    before = host.rules()
+    run = host.attempt()
+    assert run.error == (
+        "chain FTP-IN of table filter (ipv4) holds rules that this role did not make, such as "
+        "-A FTP-IN -s 192.0.2.9/32 -j ACCEPT; set ftp_chain_prefix to another name than FTP"
+    )
+    assert host.role(ftp_state="absent").changed == 0
+    assert host.rules() == before
+
+
+@pytest.fixture
+def ansible() -> Callable[..., str]:
+    """Run the module helper_rule on a host, and return what Ansible printed."""
+
+    def run(host: Host, arguments: dict[str, str], *options: str) -> str:
+        words = " ".join(f"{name}='{value}'" for name, value in arguments.items())
+        command = ["ansible", host.name, "--inventory", INVENTORY, "--module-name", "hostfw.conntrack.helper_rule"]
+        return subprocess.run(
+            [*command, "--args", words, *options], capture_output=True, text=True, check=False
+        ).stdout
+
+    return run
+
+
+HELPER_RULES: list[tuple[dict[str, str], str, str]] = [
+    (
+        {"helper": "tftp", "chain": "PREROUTING", "in_interface": "eth0", "protocol": "udp", "destination_port": "69"},
+        "raw",
+        "-A PREROUTING -i eth0 -p udp -m udp --dport 69 -j CT --helper tftp",
+    ),
+    (
+        {"helper": "sip", "chain": "OUTPUT", "protocol": "udp", "destination": "192.0.2.10/32", "comment": "a phone"},
+        "raw",
+        '-A OUTPUT -d 192.0.2.10/32 -p udp -m comment --comment "a phone" -j CT --helper sip',
+    ),
+    (
+        {"helper": "irc", "chain": "INPUT", "jump": "ACCEPT", "protocol": "tcp", "ctstate": "RELATED,ESTABLISHED"},
+        "filter",
+        "-A INPUT -p tcp -m conntrack --ctstate RELATED,ESTABLISHED -m helper --helper irc -j ACCEPT",
+    ),
+    (
+        {"helper": "ftp", "chain": "OUTPUT", "jump": "DROP", "table": "mangle", "out_interface": "eth+"},
+        "mangle",
+        "-A OUTPUT -o eth+ -m helper --helper ftp -j DROP",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "table", "line"), HELPER_RULES, ids=[case[0]["helper"] for case in HELPER_RULES])
+def test_helper_rule(host: Host, ansible: Callable[..., str], arguments: dict[str, str], table: str, line: str) -> None:
+    before = host.rules()
+    everywhere = {**arguments, "ip_version": "both"} if "destination" not in arguments else arguments
+    chain = arguments["chain"]
+    assert "CHANGED" in ansible(host, everywhere, "--check")
+    assert host.rules() == before
+    shown = ansible(host, everywhere, "--diff")
+    assert "CHANGED" in shown
+    assert f"+iptables -t {table} {line}" in shown
+    assert host.lines(chain, table)[-1] == line
+    assert "SUCCESS" in ansible(host, everywhere)
+    host.shell.check_output(f"iptables --table {table} {line}")
+    assert "CHANGED" in ansible(host, {**everywhere, "state": "absent"})
+    assert "SUCCESS" in ansible(host, {**everywhere, "state": "absent"})
+    assert host.rules() == before
+
+
+def test_helper_rule_says_what_is_wrong(host: Host, ansible: Callable[..., str]) -> None:
+    missing = ansible(host, {"helper": "ftp", "chain": "NOWHERE", "jump": "ACCEPT"})
+    assert "iptables -A failed: iptables" in missing
+    assert "table: must be raw where jump is CT, got 'filter'" in ansible(
+        host, {"helper": "ftp", "chain": "INPUT", "table": "filter"}
+    )

@@ -1,0 +1,100 @@
+"""The role, run on a test host with any settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import testinfra
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+CONVERGE = PROJECT / "molecule/shared/converge.yml"
+ROLE = PROJECT / "roles/ftp"
+SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
+INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
+FIREWALLS = CONVERGE.parent / "files"
+OTHERS = [(FIREWALLS / f"firewall.{ip_version}").read_text(encoding="utf-8") for ip_version in ("ipv4", "ipv6")]
+JUMP = '-A INPUT -i eth0 -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
+PROGRAMS = ("iptables", "ip6tables")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of the role came to."""
+
+    stats: dict[str, int]
+    error: str
+    tasks: list[dict[str, Any]]
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed the host."""
+        return self.stats["changed"]
+
+    @property
+    def modules(self) -> list[str]:
+        """The tasks that ran a module on the host, once for each item."""
+        return [
+            task["task"]["name"]
+            for task in self.tasks
+            for host in task["hosts"].values()
+            for result in host.get("results", [host])
+            if "invocation" in result and not result.get("skipped") and "validate_args_context" not in result
+        ]
+
+    def result(self, name: str) -> dict[str, Any]:
+        """Return the result of the first task with a name."""
+        task = next(task for task in self.tasks if task["task"]["name"].endswith(name))
+        return dict(next(iter(task["hosts"].values())))
+
+
+class Host:
+    """A test host to which the role can be applied."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.shell: Any = testinfra.get_host(f"docker://{name}")
+
+    def role(self, *options: str, **inputs: object) -> Run:
+        """Run the role with some inputs set, and expect it to succeed."""
+        run = self.attempt(*options, **inputs)
+        assert not run.error, run.error
+        return run
+
+    def attempt(self, *options: str, **inputs: object) -> Run:
+        """Run the role with some inputs set."""
+        command = ["ansible-playbook", str(CONVERGE), "--inventory", INVENTORY]
+        command += ["--extra-vars", json.dumps({"converge_hosts": self.name, **inputs}), *options]
+        environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_FORCE_COLOR": "0"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
+        report = json.loads(done.stdout)
+        tasks = report["plays"][0]["tasks"]
+        errors = [host["msg"] for task in tasks for host in task["hosts"].values() if host.get("failed")]
+        return Run(report["stats"][self.name], "; ".join(errors), tasks)
+
+    def rules(self) -> str:
+        """Return everything that iptables-save and ip6tables-save print, counters aside."""
+        saved = "".join(self.shell.check_output(f"{program}-save") + "\n" for program in PROGRAMS)
+        return "".join(
+            f"{line.split(' [')[0]}\n" for line in saved.splitlines() if line and not line.startswith("#")
+        )
+
+    def lines(self, chain: str, table: str = "filter", program: str = "iptables") -> list[str]:
+        """Return the rules of a chain."""
+        printed = str(self.shell.check_output(f"{program} --table {table} --list-rules {chain}"))
+        return [line for line in printed.splitlines() if line.startswith("-A")]
+
+    def save(self) -> list[str]:
+        """Return the rules, for load()."""
+        return [str(self.shell.check_output(f"{program}-save")) for program in PROGRAMS]
+
+    def load(self, saved: list[str]) -> None:
+        """Replace all rules."""
+        for program, rules in zip(PROGRAMS, saved):
+            self.shell.check_output(f"printf '%s\\n' {shlex.quote(rules)} | {program}-restore")

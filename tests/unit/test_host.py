@@ -1,0 +1,78 @@
+"""What the host says of itself, from files of real hosts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _host
+
+HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+ETH0 = "eth0\t00000000\t010011AC\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"
+WLAN0 = "wlan0\t00000000\t0100A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n"
+LOCAL = "eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+REJECT = "lo\t00000000\t00000000\t0203\t0\t0\t0\t00000000\t0\t0\t0\n"
+
+ZERO = "00000000000000000000000000000000"
+ETH1_6 = f"{ZERO} 00 {ZERO} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003     eth1\n"
+LO_6 = f"{ZERO} 00 {ZERO} 00 {ZERO} ffffffff 00000001 00000000 00200200       lo\n"
+NET_6 = f"20010db8000000000000000000000000 40 {ZERO} 00 {ZERO} 00000100 00000001 00000000 00000001     eth1\n"
+
+
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6", "expected"),
+    [
+        (HEAD + ETH0 + LOCAL, LO_6, ["eth0"]),
+        (HEAD + WLAN0 + ETH0, LO_6, ["eth0"]),
+        (HEAD + ETH0, NET_6 + ETH1_6 + LO_6, ["eth0", "eth1"]),
+        (HEAD + LOCAL, ETH1_6, ["eth1"]),
+        (HEAD + ETH0, ETH1_6.replace("eth1", "eth0"), ["eth0"]),
+        (HEAD + LOCAL + REJECT, NET_6 + LO_6, []),
+        (HEAD, None, []),
+        (None, None, []),
+    ],
+)
+def test_interfaces_of_the_default_routes(
+    tmp_path: Path, ipv4: str | None, ipv6: str | None, expected: list[str]
+) -> None:
+    (tmp_path / "proc/net").mkdir(parents=True)
+    for name, text in (("route", ipv4), ("ipv6_route", ipv6)):
+        if text is not None:
+            (tmp_path / "proc/net" / name).write_text(text, encoding="utf-8")
+    assert _host.default_interfaces(str(tmp_path)) == expected
+
+
+def test_helper_is_ready_where_the_kernel_has_it(tmp_path: Path) -> None:
+    assert not _host.helper_ready("nf_conntrack_ftp", str(tmp_path))
+    (tmp_path / "sys/module/nf_conntrack_ftp/parameters").mkdir(parents=True)
+    assert _host.helper_ready("nf_conntrack_ftp", str(tmp_path))
+
+
+DEP = """kernel/net/netfilter/nf_conntrack_ftp.ko: kernel/net/netfilter/nf_conntrack.ko
+kernel/net/netfilter/nf-conntrack-irc.ko.xz: kernel/net/netfilter/nf_conntrack.ko.xz
+"""
+
+
+@pytest.mark.parametrize(
+    ("proc", "folder", "dep", "module", "expected"),
+    [
+        (True, True, DEP, "nf_conntrack_ftp", None),
+        (True, True, DEP, "nf_conntrack_irc", None),
+        (True, True, DEP, "nf_conntrack", "/lib/modules/6.1.0-44-amd64 does not have it"),
+        (True, True, None, "nf_conntrack_ftp", "there is no /lib/modules/6.1.0-44-amd64/modules.dep"),
+        (True, False, None, "nf_conntrack_ftp", "there is no /lib/modules/6.1.0-44-amd64"),
+        (False, True, DEP, "nf_conntrack_ftp", "this kernel loads no modules (there is no /proc/modules)"),
+    ],
+)
+def test_module_that_cannot_be_loaded(
+    tmp_path: Path, proc: bool, folder: bool, dep: str | None, module: str, expected: str | None
+) -> None:
+    if proc:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/modules").touch()
+    modules = tmp_path / "lib/modules/6.1.0-44-amd64"
+    if folder:
+        modules.mkdir(parents=True)
+        if dep is not None:
+            (modules / "modules.dep").write_text(dep, encoding="utf-8")
+    assert _host.module_missing(module, "6.1.0-44-amd64", str(tmp_path)) == expected

@@ -1,0 +1,182 @@
+"""The inputs: what is allowed, and the whole message for what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
+
+DEFAULTS: dict[str, Any] = {
+    "mode": "both",
+    "interface": ["eth0"],
+    "control_ports": ["21"],
+    "data_port": "20",
+    "passive_ports": "1024:65535",
+    "allowed_addresses": [],
+    "ip_versions": ["ipv4", "ipv6"],
+    "position": "auto",
+    "chain_prefix": "FTP",
+    "state": "present",
+}
+HAS = ["lo", "eth0", "eth1", "br-lan", "eth0.100"]
+
+
+def parse(default_interfaces: list[str] | None = None, **inputs: object) -> _options.Options:
+    """Parse the defaults with some inputs changed, on a host with some interfaces."""
+    return _options.parse({**DEFAULTS, **inputs}, HAS, ["eth0"] if default_interfaces is None else default_interfaces)
+
+
+PORTS = "ftp_control_ports: must be a list of ports from 1 to 65535, got "
+DATA = "ftp_data_port: must be a port from 1 to 65535, or any, got "
+RANGE = "ftp_passive_ports: must be a port or a range first:last, ports from 1 to 65535, got "
+INTERFACE = (
+    "ftp_interface: must be an interface of this host (lo, eth0, eth1, br-lan, eth0.100), "
+    "a wildcard such as eth+, or any, got "
+)
+ADDRESS = "ftp_allowed_addresses: must be a list of addresses and networks such as 192.0.2.0/24 or 2001:db8::/32, got "
+PREFIX = (
+    "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
+    "as a chain name such as PREFIX-DATA-OUT holds 28, got "
+)
+
+BAD = [
+    ("mode", "extended", "ftp_mode: must be one of active, passive, both, got 'extended'"),
+    ("mode", "", "ftp_mode: must be one of active, passive, both, got ''"),
+    ("mode", "Active", "ftp_mode: must be one of active, passive, both, got 'Active'"),
+    ("state", "gone", "ftp_state: must be one of present, absent, got 'gone'"),
+    ("position", "3", "ftp_position: must be one of auto, first, last, got '3'"),
+    ("control_ports", [], PORTS + "[]"),
+    ("control_ports", ["0"], PORTS + "'0'"),
+    ("control_ports", ["65536"], PORTS + "'65536'"),
+    ("control_ports", ["abc"], PORTS + "'abc'"),
+    ("control_ports", [""], PORTS + "''"),
+    ("control_ports", ["21", "-1"], PORTS + "'-1'"),
+    ("control_ports", ["21.0"], PORTS + "'21.0'"),
+    ("control_ports", ["21 "], PORTS + "'21 '"),
+    ("control_ports", ["21:22"], PORTS + "'21:22'"),
+    ("control_ports", ["0x15"], PORTS + "'0x15'"),
+    ("control_ports", ["٢١"], PORTS + "'٢١'"),
+    ("data_port", "0", DATA + "'0'"),
+    ("data_port", "65536", DATA + "'65536'"),
+    ("data_port", "ftp-data", DATA + "'ftp-data'"),
+    ("data_port", "", DATA + "''"),
+    ("data_port", "20:21", DATA + "'20:21'"),
+    ("data_port", "ANY", DATA + "'ANY'"),
+    ("passive_ports", "5000:4000", "ftp_passive_ports: first port 5000 is above last port 4000"),
+    ("passive_ports", "0:65535", RANGE + "'0:65535'"),
+    ("passive_ports", "1024:65536", RANGE + "'1024:65536'"),
+    ("passive_ports", "1024:", RANGE + "'1024:'"),
+    ("passive_ports", ":65535", RANGE + "':65535'"),
+    ("passive_ports", "", RANGE + "''"),
+    ("passive_ports", "50000-51000", RANGE + "'50000-51000'"),
+    ("passive_ports", "1:2:3", RANGE + "'1:2:3'"),
+    ("passive_ports", "high", RANGE + "'high'"),
+    ("interface", ["eth9"], INTERFACE + "'eth9'"),
+    ("interface", ["eth0", "wlan0"], INTERFACE + "'wlan0'"),
+    ("interface", [""], INTERFACE + "''"),
+    ("interface", ["eth 0"], INTERFACE + "'eth 0'"),
+    ("interface", ["!eth0"], INTERFACE + "'!eth0'"),
+    ("interface", ["eth*"], INTERFACE + "'eth*'"),
+    ("interface", ["+"], INTERFACE + "'+'"),
+    ("interface", ["eth+0"], INTERFACE + "'eth+0'"),
+    ("interface", ["a-name-of-fifteen+"], INTERFACE + "'a-name-of-fifteen+'"),
+    ("interface", ["-x+"], INTERFACE + "'-x+'"),
+    (
+        "interface",
+        ["any", "eth0"],
+        "ftp_interface: must be any alone, or names and wildcards without any, got ['any', 'eth0']",
+    ),
+    ("allowed_addresses", ["example.org"], ADDRESS + "'example.org'"),
+    ("allowed_addresses", [""], ADDRESS + "''"),
+    ("allowed_addresses", ["192.0.2.0/33"], ADDRESS + "'192.0.2.0/33'"),
+    ("allowed_addresses", ["192.0.2.256"], ADDRESS + "'192.0.2.256'"),
+    ("allowed_addresses", ["192.0.2"], ADDRESS + "'192.0.2'"),
+    ("allowed_addresses", ["2001:db8::/129"], ADDRESS + "'2001:db8::/129'"),
+    ("allowed_addresses", ["2001:db8::1::2"], ADDRESS + "'2001:db8::1::2'"),
+    ("allowed_addresses", ["fe80::1%eth0"], ADDRESS + "'fe80::1%eth0'"),
+    ("allowed_addresses", ["192.0.2.1-192.0.2.9"], ADDRESS + "'192.0.2.1-192.0.2.9'"),
+    ("allowed_addresses", ["!192.0.2.1"], ADDRESS + "'!192.0.2.1'"),
+    (
+        "allowed_addresses",
+        ["192.0.2.7/24"],
+        "ftp_allowed_addresses: 192.0.2.7/24 has bits set behind its prefix; "
+        "write the network 192.0.2.0/24 or the address 192.0.2.7",
+    ),
+    (
+        "allowed_addresses",
+        ["2001:db8::7/64"],
+        "ftp_allowed_addresses: 2001:db8::7/64 has bits set behind its prefix; "
+        "write the network 2001:db8::/64 or the address 2001:db8::7",
+    ),
+    ("ip_versions", [], "ftp_ip_versions: must be a list of ipv4, ipv6, got []"),
+    ("ip_versions", ["ipv5"], "ftp_ip_versions: must be one of ipv4, ipv6, got 'ipv5'"),
+    ("ip_versions", ["4"], "ftp_ip_versions: must be one of ipv4, ipv6, got '4'"),
+    ("ip_versions", ["both"], "ftp_ip_versions: must be one of ipv4, ipv6, got 'both'"),
+    ("chain_prefix", "", PREFIX + "''"),
+    ("chain_prefix", "A" * 20, PREFIX + f"'{'A' * 20}'"),
+    ("chain_prefix", "MY FTP", PREFIX + "'MY FTP'"),
+    ("chain_prefix", "-FTP", PREFIX + "'-FTP'"),
+    ("chain_prefix", "!FTP", PREFIX + "'!FTP'"),
+    ("chain_prefix", "FTP;reboot", PREFIX + "'FTP;reboot'"),
+    ("chain_prefix", "FTP\n", PREFIX + "'FTP\\n'"),
+    ("chain_prefix", "FTÜ", PREFIX + "'FTÜ'"),
+    (
+        "chain_prefix",
+        "FTP-DATA",
+        "ftp_chain_prefix: must not end in -DATA, as FTP-DATA-IN is a chain of the prefix FTP too, got 'FTP-DATA'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD, ids=[f"{name}={value}" for name, value, _message in BAD])
+def test_bad_value_says_what_is_allowed(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        parse(**{name: value})
+    assert str(error.value) == message
+
+
+def test_address_of_a_version_that_is_not_asked_for() -> None:
+    with pytest.raises(ValueError) as error:
+        parse(allowed_addresses=["192.0.2.0/24", "2001:db8::/32"], ip_versions=["ipv4"])
+    assert str(error.value) == "ftp_allowed_addresses: 2001:db8::/32 is IPv6, but ftp_ip_versions asks for ipv4 only"
+
+
+def test_no_default_route() -> None:
+    with pytest.raises(ValueError) as error:
+        parse(interface=[], default_interfaces=[])
+    assert str(error.value) == (
+        "ftp_interface: is not set and this host has no default route to take it from; set it to an interface "
+        "of this host (lo, eth0, eth1, br-lan, eth0.100), a wildcard such as eth+, or any"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "expected"),
+    [
+        ({"interface": []}, "interfaces", ("eth0",)),
+        ({"interface": ["any"]}, "interfaces", (None,)),
+        ({"interface": ["eth0", "eth1", "eth0"]}, "interfaces", ("eth0", "eth1")),
+        ({"interface": ["eth+", "br-lan"]}, "interfaces", ("eth+", "br-lan")),
+        ({"interface": ["gone0"], "state": "absent"}, "interfaces", (None,)),
+        ({"control_ports": ["21", "2121", "21", "0021"]}, "control_ports", ("21", "2121")),
+        ({"control_ports": ["1", "65535"]}, "control_ports", ("1", "65535")),
+        ({"data_port": "any"}, "data_port", None),
+        ({"data_port": "2020"}, "data_port", "2020"),
+        ({"passive_ports": "50000:50000"}, "passive_ports", "50000"),
+        ({"passive_ports": "50000"}, "passive_ports", "50000"),
+        ({"passive_ports": "1:65535"}, "passive_ports", "1:65535"),
+        ({}, "peers", {"ipv4": (None,), "ipv6": (None,)}),
+        ({"ip_versions": ["ipv6"]}, "peers", {"ipv6": (None,)}),
+        ({"allowed_addresses": ["192.0.2.1"]}, "peers", {"ipv4": ("192.0.2.1/32",), "ipv6": ()}),
+        (
+            {"allowed_addresses": ["192.0.2.0/24", "2001:DB8:0::/32", "192.0.2.0/24"]},
+            "peers",
+            {"ipv4": ("192.0.2.0/24",), "ipv6": ("2001:db8::/32",)},
+        ),
+        ({"allowed_addresses": ["0.0.0.0/0", "192.0.2.1"]}, "peers", {"ipv4": (None,), "ipv6": ()}),
+        ({"chain_prefix": "A" * 19}, "prefix", "A" * 19),
+    ],
+)
+def test_value_is_brought_into_one_form(given: dict[str, Any], name: str, expected: object) -> None:
+    assert getattr(parse(**given), name) == expected

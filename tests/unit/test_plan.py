@@ -1,0 +1,97 @@
+"""The plan, as golden folders: inputs and rules in, plan out.
+
+A folder holds inputs.yml (what differs from the defaults), before.ipv4 and before.ipv6
+(what iptables-save and ip6tables-save print; an empty host without them) and plan.txt.
+UPDATE_GOLDEN=1 writes plan.txt anew; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from test_options import DEFAULTS
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = sorted(path.name for path in GOLDEN.iterdir())
+INTERFACES = ["lo", "eth0", "eth1"]
+
+
+def rulesets(case: str) -> dict[str, _ruleset.Ruleset]:
+    """Read the rules of a case."""
+    found = {}
+    for ip_version in _options.IP_VERSIONS:
+        path = GOLDEN / case / f"before.{ip_version}"
+        found[ip_version] = _ruleset.parse(path.read_text(encoding="utf-8") if path.exists() else "")
+    return found
+
+
+def planned(case: str) -> _plan.Plan:
+    """Return the plan of a case."""
+    inputs: dict[str, Any] = yaml.safe_load((GOLDEN / case / "inputs.yml").read_text(encoding="utf-8")) or {}
+    together = inputs.pop("ip_versions_together", True)
+    options = _options.parse({**DEFAULTS, **inputs}, INTERFACES, ["eth0"])
+    return _plan.plan(options, rulesets(case), together)
+
+
+def printed(plan: _plan.Plan) -> str:
+    """Return a plan with one line an item, in the order in which it is carried out."""
+    lines = [f"{item['ip_version']}: -t {item['table']} -N {item['chain']}" for item in plan.chains]
+    for item in plan.helper_rules + plan.rules:
+        names = [field.name for field in dataclasses.fields(Rule)]
+        line = Rule(**{name: item[name] for name in names if name in item}).line()
+        if item.get("action") == "insert":
+            line = line.replace(f"-A {item['chain']}", f"-I {item['chain']} {item['rule_num']}")
+        lines.append(f"{item['ip_version']}: -t {item['table']} {line}")
+    for item in plan.restores:
+        lines += [f"{item['program']} --noflush", *(f"  {line}" for line in item["lines"].splitlines())]
+    lines += [f"conflict: {conflict}" for conflict in plan.conflicts]
+    return "".join(f"{line}\n" for line in lines) or "nothing to do\n"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_plan(case: str) -> None:
+    found = printed(planned(case))
+    path = GOLDEN / case / "plan.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+def test_items_are_labelled_in_words() -> None:
+    plan = planned("fresh-addresses-of-one-version")
+    assert [item["label"] for item in plan.helper_rules + plan.rules] == [
+        "FTP-HELPER: control connection to port 21: gets the ftp helper (192.0.2.0/24)",
+        "FTP-IN: data connections of the ftp helper (192.0.2.0/24)",
+        "FTP-OUT: data connections of the ftp helper (192.0.2.0/24)",
+        "FTP-IN: control connection to port 21: client opens (192.0.2.0/24)",
+        "FTP-OUT: control connection to port 21: server answers (192.0.2.0/24)",
+        "FTP-DATA-IN: passive data connection to ports 1024-65535: client opens (IPv4)",
+        "FTP-DATA-OUT: passive data connection to ports 1024-65535: server answers (IPv4)",
+        "FTP-DATA-IN: ICMP errors of data connections (path MTU) (IPv4)",
+        "PREROUTING: FTP on eth0 (IPv4)",
+        "INPUT: FTP on eth0 (IPv4)",
+        "OUTPUT: FTP on eth0 (IPv4)",
+    ]
+
+
+def test_diff_shows_what_moves() -> None:
+    diff = planned("jump-behind-a-new-drop").diff.splitlines()
+    jump = '-A INPUT -i eth0 -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
+    assert [line for line in diff if line[0] in "+-"] == [
+        "--- iptables-save before",
+        "+++ iptables-save after",
+        f"+{jump}",
+        f"-{jump}",
+    ]
+    assert " -A INPUT -i eth0 -j DROP" in diff
+
+
+def test_nothing_to_do_has_no_diff() -> None:
+    assert planned("converged").diff == ""
