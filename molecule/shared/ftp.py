@@ -56,13 +56,23 @@ def transfer(client: Any, server: Any, way: Way, operation: str, port: int = 21)
     """Try one transfer; return None where it passed, checksum and all, else curl's message."""
     name = f"{way}-{operation}"
     if operation == "download":
-        result = curl(client, *way.curl, "--output", f"/tmp/{name}", url(server, way.ip_version, "five-megabytes", port))
-        ends = [host.run(f"sha256sum < {path}").stdout for host, path in ((client, f"/tmp/{name}"), (server, "/srv/ftp/five-megabytes"))]
+        result = curl(
+            client, *way.curl, "--output", f"/tmp/{name}", url(server, way.ip_version, "five-megabytes", port)
+        )
+        ends = [
+            host.run(f"sha256sum < {path}").stdout
+            for host, path in ((client, f"/tmp/{name}"), (server, "/srv/ftp/five-megabytes"))
+        ]
         client.run(f"rm -f /tmp/{name}")
     elif operation == "upload":
         client.run(f"head -c 1000000 /dev/urandom > /tmp/{name}")
-        result = curl(client, *way.curl, "--upload-file", f"/tmp/{name}", url(server, way.ip_version, f"upload/{name}", port))
-        ends = [host.run(f"sha256sum < {path}").stdout for host, path in ((client, f"/tmp/{name}"), (server, f"/srv/ftp/upload/{name}"))]
+        result = curl(
+            client, *way.curl, "--upload-file", f"/tmp/{name}", url(server, way.ip_version, f"upload/{name}", port)
+        )
+        ends = [
+            host.run(f"sha256sum < {path}").stdout
+            for host, path in ((client, f"/tmp/{name}"), (server, f"/srv/ftp/upload/{name}"))
+        ]
         server.run(f"rm -f /srv/ftp/upload/{name}")
     else:
         result = curl(client, *way.curl, url(server, way.ip_version, "", port))
@@ -70,3 +80,20 @@ def transfer(client: Any, server: Any, way: Way, operation: str, port: int = 21)
     if result.rc != 0:
         return str(result.stderr).strip()
     return None if ends[0] == ends[1] else "what arrived differs from what was sent"
+
+
+def narrow_transfer(client: Any, server: Any, router: Any, way: Way) -> str | None:
+    """Try a download through the router's narrow link; return None where it passed, else curl's message."""
+    source = "203.0.113.1" if way.ip_version == 4 else "2001:db8:1::1"
+    gateway = address(router, way.ip_version)
+    # A new route has forgotten the MTU that an earlier transfer found.
+    server.check_output(f"ip route del {source} && ip route add {source} via {gateway}")
+    assert "mtu" not in server.check_output(f"ip route get {source}")
+    words = [source if word == "-" else word for word in way.curl]
+    result = curl(
+        client, *words, "--interface", source, "--output", "/dev/null", url(server, way.ip_version, "five-megabytes")
+    )
+    if result.rc == 0:
+        assert "mtu 1280" in server.check_output(f"ip route get {source}"), "no packet met the narrow link"
+        return None
+    return str(result.stderr).strip()

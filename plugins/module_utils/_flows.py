@@ -52,11 +52,11 @@ class Chains:
         return f"{self.prefix}-HELPER"
 
     def control(self, direction: str) -> str:
-        """The chain in which the packets of one direction (V(IN) or V(OUT)) enter."""
+        """Return the chain in which the packets of one direction (V(IN) or V(OUT)) enter."""
         return f"{self.prefix}-{direction}"
 
     def data(self, direction: str) -> str:
-        """The chain for the packets of data connections."""
+        """Return the chain for the packets of data connections."""
         return f"{self.prefix}-DATA-{direction}"
 
     def all(self) -> tuple[tuple[str, str], ...]:

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
+from pathlib import Path
 
 # RTF_UP and RTF_REJECT in the kernel's route.h.
 ROUTE_UP = 0x0001
@@ -38,7 +38,7 @@ def default_interfaces(root: str = "/") -> list[str]:
 
 def helper_ready(module: str, root: str = "/") -> bool:
     """Tell whether a kernel module is loaded or built in (it must be one with parameters)."""
-    return os.path.isdir(os.path.join(root, "sys/module", module))
+    return Path(root, "sys/module", module).is_dir()
 
 
 def module_missing(module: str, release: str, root: str = "/") -> str | None:
@@ -46,16 +46,16 @@ def module_missing(module: str, release: str, root: str = "/") -> str | None:
 
     :arg release: the kernel's release, as C(uname -r) prints it
     """
-    folder = os.path.join(root, "lib/modules", release)
-    if not os.path.exists(os.path.join(root, "proc/modules")):
+    folder = Path(root, "lib/modules", release)
+    if not Path(root, "proc/modules").exists():
         return "this kernel loads no modules (there is no /proc/modules)"
-    if not os.path.isdir(folder):
+    if not folder.is_dir():
         return f"there is no /lib/modules/{release}"
     try:
-        with open(os.path.join(folder, "modules.dep"), encoding="utf-8") as file:
-            names = re.findall(r"^[^:]*?([^/:]+)\.ko[^:]*:", file.read(), re.MULTILINE)
+        dependencies = (folder / "modules.dep").read_text(encoding="utf-8")
     except OSError:
         return f"there is no /lib/modules/{release}/modules.dep"
+    names = re.findall(r"^[^:]*?([^/:]+)\.ko[^:]*:", dependencies, re.MULTILINE)
     if module not in [name.replace("-", "_") for name in names]:
         return f"/lib/modules/{release} does not have it"
     return None
@@ -63,8 +63,7 @@ def module_missing(module: str, release: str, root: str = "/") -> str | None:
 
 def _rows(root: str, path: str) -> list[list[str]]:
     try:
-        with open(os.path.join(root, path), encoding="utf-8") as file:
-            return [line.split() for line in file]
+        return [line.split() for line in Path(root, path).read_text(encoding="utf-8").splitlines()]
     except OSError:
         return []
 

@@ -27,6 +27,7 @@ IP_VERSIONS = ("ipv4", "ipv6")
 CHAIN_NAME_LENGTH = 28
 # IFNAMSIZ (16 bytes with the closing zero) in the kernel's if.h.
 INTERFACE_NAME_LENGTH = 15
+LAST_PORT = 65535
 LONGEST_CHAIN_SUFFIX = "-DATA-OUT"
 
 
@@ -109,7 +110,7 @@ def parse_port(value: str) -> int | None:
     if not re.fullmatch(r"[0-9]{1,5}", value):
         return None
     port = int(value)
-    return port if 1 <= port <= 65535 else None
+    return port if 1 <= port <= LAST_PORT else None
 
 
 def parse_control_ports(values: Sequence[str]) -> tuple[str, ...]:
@@ -138,11 +139,12 @@ def parse_data_port(value: str) -> str | None:
 
 def parse_port_range(name: str, value: str) -> str:
     """Return a port, or a range of ports C(first:last), as iptables prints it."""
-    ends = [parse_port(end) for end in value.split(":")]
-    if len(ends) > 2 or None in ends:
+    head, colon, tail = value.partition(":")
+    first = parse_port(head)
+    last = parse_port(tail) if colon else first
+    if first is None or last is None:
         raise bad(name, "a port or a range first:last, ports from 1 to 65535", value)
-    first, last = ends[0], ends[-1]
-    if first is not None and last is not None and first > last:
+    if first > last:
         raise ValueError(f"{name}: first port {first} is above last port {last}")
     return str(first) if first == last else f"{first}:{last}"
 
@@ -167,12 +169,9 @@ def parse_interfaces(
             raise bad("ftp_interface", "any alone, or names and wildcards without any", list(values))
         return (None,)
     for value in values:
-        wildcard = len(value) > 1 and value.endswith("+")
-        if not (
-            wildcard and len(value) <= INTERFACE_NAME_LENGTH and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\+", value)
-        ):
-            if value not in interfaces:
-                raise bad("ftp_interface", f"an interface of this host ({has}), a wildcard such as eth+, or any", value)
+        wildcard = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\+", value) and len(value) <= INTERFACE_NAME_LENGTH
+        if not wildcard and value not in interfaces:
+            raise bad("ftp_interface", f"an interface of this host ({has}), a wildcard such as eth+, or any", value)
     return unique(values)
 
 
@@ -183,7 +182,7 @@ def parse_peers(addresses: Sequence[str], ip_versions: Sequence[str]) -> dict[st
     for ip_version in ip_versions:
         choice("ftp_ip_versions", ip_version, IP_VERSIONS)
     if not addresses:
-        return {ip_version: (None,) for ip_version in unique(ip_versions)}
+        return dict.fromkeys(unique(ip_versions), (None,))
     networks = [parse_network(address) for address in addresses]
     peers: dict[str, tuple[str | None, ...]] = {}
     for network in networks:
@@ -204,12 +203,12 @@ def parse_network(address: str) -> Network:
     """Return an address or a network as a network."""
     try:
         network = ipaddress.ip_network(address, strict=False)
-        if "%" in address:  # a zone, as in fe80::1%eth0, means nothing to iptables
-            raise ValueError
     except ValueError:
+        network = None
+    if network is None or "%" in address:  # a zone, as in fe80::1%eth0, means nothing to iptables
         raise bad(
             "ftp_allowed_addresses", "a list of addresses and networks such as 192.0.2.0/24 or 2001:db8::/32", address
-        ) from None
+        )
     host = address.partition("/")[0]
     if ipaddress.ip_address(host) != network.network_address:
         raise ValueError(

@@ -48,20 +48,7 @@ class Plan:
         return bool(self.chains or self.helper_rules or self.rules or self.restores)
 
 
-@dataclass
-class _Changes:
-    """What one IP version needs."""
-
-    chains: list[tuple[str, str]] = field(default_factory=list)
-    rules: list[Rule] = field(default_factory=list)
-    # the arguments of the jumps, with their place
-    jumps: list[dict[str, Any]] = field(default_factory=list)
-    # for each table the lines of iptables-restore, in their order
-    restore: dict[str, list[str]] = field(default_factory=dict)
-    after: Ruleset = field(default_factory=Ruleset)
-
-
-def plan(options: Options, current: Mapping[str, Ruleset], together: bool = True) -> Plan:
+def plan(options: Options, current: Mapping[str, Ruleset], *, together: bool) -> Plan:
     """Return what turns the current rules into those that the options ask for.
 
     :arg current: the rules of each IP version that can be read on the host
@@ -71,7 +58,7 @@ def plan(options: Options, current: Mapping[str, Ruleset], together: bool = True
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
         result.conflicts += _conflicts(options, ip_version, ruleset)
-        changes[ip_version] = _changes(options, ip_version, ruleset)
+        changes[ip_version] = _Changes(options, ip_version, ruleset)
     if result.conflicts:
         return result
 
@@ -80,18 +67,23 @@ def plan(options: Options, current: Mapping[str, Ruleset], together: bool = True
             ip_version: [{"table": table, "chain": chain, "ip_version": ip_version} for table, chain in change.chains]
             for ip_version, change in changes.items()
         },
-        together,
+        together=together,
     )
-    inside = {ip_version: [rule.arguments(ip_version) for rule in change.rules] for ip_version, change in changes.items()}
-    for arguments in _merge(inside, together):
+    inside = {
+        ip_version: [rule.arguments(ip_version) for rule in change.rules] for ip_version, change in changes.items()
+    }
+    for arguments in _merge(inside, together=together):
         (result.helper_rules if "helper" in arguments else result.rules).append(arguments)
     # Last, so that packets only ever enter finished chains.
-    result.rules += _merge({ip_version: change.jumps for ip_version, change in changes.items()}, together)
+    result.rules += _merge({ip_version: change.jumps for ip_version, change in changes.items()}, together=together)
     for arguments in result.helper_rules + result.rules:
         arguments["label"] = _label(arguments)
     for ip_version, change in changes.items():
         lines = [
-            line for table in TABLES if change.restore.get(table) for line in (f"*{table}", *change.restore[table], "COMMIT")
+            line
+            for table in TABLES
+            if change.restore.get(table)
+            for line in (f"*{table}", *change.restore[table], "COMMIT")
         ]
         if lines:
             result.restores.append({"program": f"{PROGRAMS[ip_version]}-restore", "lines": "\n".join(lines) + "\n"})
@@ -145,74 +137,111 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> list[tuple[str, str]]:
     return [] if marked else [(table, name) for table, name in chains.all() if ruleset.chain(table, name)]
 
 
-def _changes(options: Options, ip_version: str, ruleset: Ruleset) -> _Changes:
-    chains = Chains(options.prefix)
-    own = set(chains.all())
-    rules = _flows.rules(options, ip_version)
-    jumps = _flows.jumps(options, ip_version)
-    change = _Changes(after=copy.deepcopy(ruleset))
-    if _foreign_chains(ruleset, chains):
-        return change
-    after = change.after
+class _Changes:
+    """What one IP version needs, worked out on a copy of its rules that ends as they will."""
 
-    needed = {(rule.table, rule.chain) for rule in rules}
-    for table, name in chains.all():
-        if (table, name) in needed and not ruleset.has(table, name):
-            change.chains.append((table, name))
-            after.tables.setdefault(table, {})[name] = []
+    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset) -> None:
+        """Work it out, in the order in which it will be carried out."""
+        self.options = options
+        self.ip_version = ip_version
+        self.own = Chains(options.prefix)
+        self.after = copy.deepcopy(ruleset)
+        self.chains: list[tuple[str, str]] = []
+        self.rules: list[Rule] = []
+        # the arguments of the jumps, with their place
+        self.jumps: list[dict[str, Any]] = []
+        # for each table the lines of iptables-restore
+        self.restore: dict[str, list[str]] = {table: [] for table in TABLES}
 
-    for rule in rules:
-        if not any(same(rule.line(), line) for line in ruleset.chain(rule.table, rule.chain)):
-            change.rules.append(rule)
-            after.tables[rule.table][rule.chain].append(rule.line())
+        if _foreign_chains(ruleset, self.own):
+            return
+        wanted_rules = _flows.rules(options, ip_version)
+        wanted_jumps = _flows.jumps(options, ip_version)
+        self.add_chains(wanted_rules)
+        self.add_rules(wanted_rules)
+        for jump in wanted_jumps:
+            self.add_jump(jump)
+        # From here on in one transaction for each table, so that nothing is missing for a moment.
+        for jump in wanted_jumps:
+            self.move_jump(jump)
+        self.remove_rules([*wanted_rules, *wanted_jumps])
+        self.remove_chains(wanted_rules)
 
-    for jump in jumps:
-        lines = after.tables.setdefault(jump.table, {}).setdefault(jump.chain, [])
-        after.policies.setdefault((jump.table, jump.chain), "ACCEPT")
-        if not any(same(jump.line(), line) for line in lines):
-            place = _place(options, after, jump)
-            arguments = jump.arguments(ip_version)
-            if place < len(lines):
-                arguments.update(action="insert", rule_num=str(place + 1))
-            change.jumps.append(arguments)
-            lines.insert(place, jump.line())
+    def add_chains(self, wanted: Sequence[Rule]) -> None:
+        """Add the chains that are missing for the rules."""
+        for table, name in self.own.all():
+            needed = any((rule.table, rule.chain) == (table, name) for rule in wanted)
+            if needed and not self.after.has(table, name):
+                self.chains.append((table, name))
+                self.after.tables.setdefault(table, {})[name] = []
 
-    # From here on in one transaction for each table, so that nothing is missing for a moment.
-    for jump in jumps:
-        lines = after.tables[jump.table][jump.chain]
+    def add_rules(self, wanted: Sequence[Rule]) -> None:
+        """Add the rules that are missing from our chains."""
+        for rule in wanted:
+            lines = self.after.tables[rule.table][rule.chain]
+            if not any(same(rule.line(), line) for line in lines):
+                self.rules.append(rule)
+                lines.append(rule.line())
+
+    def add_jump(self, jump: Rule) -> None:
+        """Add a jump that is missing, at its place."""
+        lines = self.after.tables.setdefault(jump.table, {}).setdefault(jump.chain, [])
+        self.after.policies.setdefault((jump.table, jump.chain), "ACCEPT")
+        if any(same(jump.line(), line) for line in lines):
+            return
+        place = _place(self.options, self.after, jump)
+        arguments = jump.arguments(self.ip_version)
+        if place < len(lines):
+            arguments.update(action="insert", rule_num=str(place + 1))
+        self.jumps.append(arguments)
+        lines.insert(place, jump.line())
+
+    def move_jump(self, jump: Rule) -> None:
+        """Leave a jump once, at its place."""
+        lines = self.after.tables[jump.table][jump.chain]
         standing = [line for line in lines if same(jump.line(), line)]
-        if len(standing) == 1 and _well_placed(options, after, jump, lines.index(standing[0])):
-            continue
-        restore = change.restore.setdefault(jump.table, [])
+        if len(standing) == 1 and _well_placed(self.options, self.after, jump, lines.index(standing[0])):
+            return
         for line in standing:
             lines.remove(line)
-            restore.append(_delete(line))
-        place = _place(options, after, jump)
+            self.restore[jump.table].append(_delete(line))
+        place = _place(self.options, self.after, jump)
         lines.insert(place, jump.line())
-        restore.append(jump.line().replace(f"-A {jump.chain}", f"-I {jump.chain} {place + 1}", 1))
+        self.restore[jump.table].append(
+            jump.line().replace(f"-A {jump.chain}", f"-I {jump.chain} {place + 1}", 1),
+        )
 
-    for table in TABLES:
-        for chain, lines in after.tables.get(table, {}).items():
-            if (table, chain) in own and (table, chain) not in needed:
-                continue  # goes whole
-            kept: list[str] = []
-            for line in lines:
-                wanted = [rule for rule in (*rules, *jumps) if (rule.table, rule.chain) == (table, chain)]
-                foreign = (table, chain) not in own and not ours(line, chains)
-                once = not any(same(line, other) for other in kept)
-                if foreign or any(same(rule.line(), line) for rule in wanted) and once:
-                    kept.append(line)
-                else:
-                    change.restore.setdefault(table, []).append(_delete(line))
-            lines[:] = kept
-        gone = [name for where, name in chains.all() if where == table and ruleset.has(table, name)]
-        gone = [name for name in gone if (table, name) not in needed]
+    def remove_rules(self, wanted: Sequence[Rule]) -> None:
+        """Remove the rules of ours that are not wanted, or are there twice; those of a chain that goes go with it."""
+        staying = {(rule.table, rule.chain) for rule in wanted}
+        for table in TABLES:
+            for chain, lines in self.after.tables.get(table, {}).items():
+                own = (table, chain) in self.own.all()
+                if own and (table, chain) not in staying:
+                    continue
+                here = [rule.line() for rule in wanted if (rule.table, rule.chain) == (table, chain)]
+                kept: list[str] = []
+                for line in lines:
+                    foreign = not own and not ours(line, self.own)
+                    asked_for = any(same(line, other) for other in here) and not any(
+                        same(line, other) for other in kept
+                    )
+                    if foreign or asked_for:
+                        kept.append(line)
+                    else:
+                        self.restore[table].append(_delete(line))
+                lines[:] = kept
+
+    def remove_chains(self, wanted: Sequence[Rule]) -> None:
+        """Remove the chains of ours that no rule needs."""
+        staying = {(rule.table, rule.chain) for rule in wanted}
+        gone = [(table, name) for table, name in self.own.all() if self.after.has(table, name)]
+        gone = [chain for chain in gone if chain not in staying]
         for command in ("-F", "-X"):
-            for name in gone:
-                change.restore.setdefault(table, []).append(f"{command} {name}")
-        for name in gone:
-            del after.tables[table][name]
-    return change
+            for table, name in gone:
+                self.restore[table].append(f"{command} {name}")
+        for table, name in gone:
+            del self.after.tables[table][name]
 
 
 def _delete(line: str) -> str:
@@ -250,7 +279,7 @@ def _marked(line: str) -> bool:
     return (comment_of(line) or "").startswith(MARK)
 
 
-def _merge(items: Mapping[str, Sequence[dict[str, Any]]], together: bool) -> list[dict[str, Any]]:
+def _merge(items: Mapping[str, Sequence[dict[str, Any]]], *, together: bool) -> list[dict[str, Any]]:
     """Put what is the same for both IP versions into one item, where that may be."""
     merged: list[dict[str, Any]] = []
     for ip_version in IP_VERSIONS:
@@ -274,7 +303,8 @@ def _diff(ip_version: str, before: Ruleset, after: Ruleset) -> str:
     """Return a unified diff of the two tables, as iptables-save prints them."""
     name = f"{PROGRAMS[ip_version]}-save"
     return "".join(
-        f"{line.rstrip()}\n" for line in difflib.unified_diff(_print(before), _print(after), f"{name} before", f"{name} after")
+        f"{line.rstrip()}\n"
+        for line in difflib.unified_diff(_print(before), _print(after), f"{name} before", f"{name} after")
     )
 
 

@@ -87,9 +87,7 @@ def stops(ruleset: Ruleset, table: str, chain: str, line: str, interface: str | 
     return _stops(ruleset, table, chain, line, interface, frozenset())
 
 
-def _stops(
-    ruleset: Ruleset, table: str, hook: str, line: str, interface: str | None, callers: frozenset[str]
-) -> bool:
+def _stops(ruleset: Ruleset, table: str, hook: str, line: str, interface: str | None, callers: frozenset[str]) -> bool:
     target: Clause | None = None
     for clause in clauses(line):
         if clause.option in ("-j", "-g"):
@@ -122,7 +120,7 @@ def _certain(clause: Clause, hook: str, interface: str | None) -> bool:
     if clause.option == "-p":
         return clause.values == ("tcp",) and not clause.negated
     if clause.option in ("-i", "-o"):
-        return covers(clause.values[0], interface, clause.negated)
+        return covers(clause.values[0], interface, negated=clause.negated)
     if clause.option in ("--ctstate", "--state"):
         states = set(clause.values[0].split(","))
         return bool(STATES[hook] & (ALL_STATES - states if clause.negated else states))
@@ -131,7 +129,7 @@ def _certain(clause: Clause, hook: str, interface: str | None) -> bool:
     return False
 
 
-def covers(condition: str, interface: str | None, negated: bool) -> bool:
+def covers(condition: str, interface: str | None, *, negated: bool) -> bool:
     """Tell whether C(-i condition) is true on an interface, or on one of those that a wildcard stands for."""
     name = condition.rstrip("+")
     wild = condition.endswith("+")
@@ -140,7 +138,7 @@ def covers(condition: str, interface: str | None, negated: bool) -> bool:
     own = interface.rstrip("+")
     if interface.endswith("+"):
         within = wild and own.startswith(name)
-        overlaps = within or own.startswith(name) and wild or name.startswith(own)
+        overlaps = within or (own.startswith(name) and wild) or name.startswith(own)
     else:
         within = overlaps = own.startswith(name) if wild else own == name
     return not within if negated else overlaps

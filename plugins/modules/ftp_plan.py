@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ftp_plan
 short_description: Plan what lets FTP through a host's iptables firewall
-version_added: 1.0.0
+version_added: 0.1.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
   - Looks at a host once and says what differs from what was asked for, the kernel module to load,
@@ -112,8 +112,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-changed:
-  description: Whether the host differs from what was asked for. The module itself changes nothing.
+converged:
+  description: Whether the host is as was asked for. Where it is not, the module reports a change, but makes none.
   type: bool
   returned: success
 packages:
@@ -275,16 +275,18 @@ def main() -> None:
             msg=f"{' and '.join(packages)} must be installed, and this host has no package manager to do it with "
             f"({', '.join(_host.PACKAGE_MANAGERS)})"
         )
-    plan = _plan.plan(options, current, inputs["ip_versions_together"])
+    plan = _plan.plan(options, current, together=inputs["ip_versions_together"])
     if plan.conflicts:
         module.fail_json(msg="; ".join(plan.conflicts), conflicts=plan.conflicts)
     for warning in plan.warnings:
         module.warn(warning)
     for restore in plan.restores:
         restore["program"] = module.get_bin_path(restore["program"], required=True, opt_dirs=SBIN)
+    converged = not (packages or load or plan.changed)
     before = [f"+package {name}\n" for name in packages] + [f"+module {name}\n" for name in load]
     module.exit_json(
-        changed=bool(packages or load or plan.changed),
+        changed=not converged,
+        converged=converged,
         packages=packages,
         load=load,
         chains=plan.chains,

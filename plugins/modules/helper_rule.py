@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: helper_rule
 short_description: Manage iptables rules that assign or match a connection tracking helper
-version_added: 1.0.0
+version_added: 0.1.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
   - A connection tracking helper reads the control connections of protocols such as FTP, TFTP, SIP or IRC, and

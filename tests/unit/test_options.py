@@ -100,14 +100,18 @@ BAD = [
     (
         "allowed_addresses",
         ["192.0.2.7/24"],
-        "ftp_allowed_addresses: 192.0.2.7/24 has bits set behind its prefix; "
-        "write the network 192.0.2.0/24 or the address 192.0.2.7",
+        (
+            "ftp_allowed_addresses: 192.0.2.7/24 has bits set behind its prefix; "
+            "write the network 192.0.2.0/24 or the address 192.0.2.7"
+        ),
     ),
     (
         "allowed_addresses",
         ["2001:db8::7/64"],
-        "ftp_allowed_addresses: 2001:db8::7/64 has bits set behind its prefix; "
-        "write the network 2001:db8::/64 or the address 2001:db8::7",
+        (
+            "ftp_allowed_addresses: 2001:db8::7/64 has bits set behind its prefix; "
+            "write the network 2001:db8::/64 or the address 2001:db8::7"
+        ),
     ),
     ("ip_versions", [], "ftp_ip_versions: must be a list of ipv4, ipv6, got []"),
     ("ip_versions", ["ipv5"], "ftp_ip_versions: must be one of ipv4, ipv6, got 'ipv5'"),

@@ -37,7 +37,7 @@ def planned(case: str) -> _plan.Plan:
     inputs: dict[str, Any] = yaml.safe_load((GOLDEN / case / "inputs.yml").read_text(encoding="utf-8")) or {}
     together = inputs.pop("ip_versions_together", True)
     options = _options.parse({**DEFAULTS, **inputs}, INTERFACES, ["eth0"])
-    return _plan.plan(options, rulesets(case), together)
+    return _plan.plan(options, rulesets(case), together=together)
 
 
 def printed(plan: _plan.Plan) -> str:

@@ -47,7 +47,9 @@ def test_rule_renders_as_iptables_prints_it(path: Path) -> None:
         for chain, lines in chains.items()
         if (table, chain) in expected
     }
-    assert {key: sorted(lines) for key, lines in found.items()} == {key: sorted(lines) for key, lines in expected.items()}
+    assert {key: sorted(lines) for key, lines in found.items()} == {
+        key: sorted(lines) for key, lines in expected.items()
+    }
 
 
 @pytest.mark.parametrize(

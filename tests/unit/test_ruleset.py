@@ -137,7 +137,7 @@ def test_ufw_stops_in_its_reject_chain_only() -> None:
     ],
 )
 def test_condition_covers_an_interface(condition: str, interface: str | None, negated: bool, expected: bool) -> None:
-    assert _ruleset.covers(condition, interface, negated) is expected
+    assert _ruleset.covers(condition, interface, negated=negated) is expected
 
 
 def test_counters_and_comments_are_read_over() -> None:

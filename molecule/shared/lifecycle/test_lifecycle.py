@@ -84,7 +84,15 @@ DAMAGES: list[tuple[str, list[str]]] = [
     ("rule altered", ["-R FTP-IN 1 -p tcp -m tcp --dport 2121 -j ACCEPT"]),
     ("rule opened to all", ["-I FTP-IN 1 -j ACCEPT"]),
     ("rule with exotic matches", ["-A FTP-IN -p tcp -m multiport --dports 1:20,80 -m limit --limit 5/min -j LOG"]),
-    ("rule doubled", [f'-A FTP-IN -p tcp -m tcp --dport 21 -m conntrack --ctstate NEW,ESTABLISHED -m comment --comment "{OPENS}" -j ACCEPT']),
+    (
+        "rule doubled",
+        [
+            (
+                "-A FTP-IN -p tcp -m tcp --dport 21 -m conntrack --ctstate NEW,ESTABLISHED "
+                f'-m comment --comment "{OPENS}" -j ACCEPT'
+            ),
+        ],
+    ),
     ("chain flushed", ["-F FTP-DATA-IN"]),
     ("jump deleted", [f"-D{JUMP[2:]}"]),
     ("jump doubled", [JUMP, JUMP]),
@@ -202,8 +210,10 @@ BAD: list[tuple[dict[str, object], str]] = [
     ),
     (
         {"ftp_allowed_addresses": ["192.0.2.7/24"]},
-        "ftp_allowed_addresses: 192.0.2.7/24 has bits set behind its prefix; "
-        "write the network 192.0.2.0/24 or the address 192.0.2.7",
+        (
+            "ftp_allowed_addresses: 192.0.2.7/24 has bits set behind its prefix; "
+            "write the network 192.0.2.0/24 or the address 192.0.2.7"
+        ),
     ),
     (
         {"ftp_allowed_addresses": ["2001:db8::1"], "ftp_ip_versions": ["ipv4"]},
@@ -211,13 +221,17 @@ BAD: list[tuple[dict[str, object], str]] = [
     ),
     (
         {"ftp_chain_prefix": "A" * 20},
-        "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
-        f"as a chain name such as PREFIX-DATA-OUT holds 28, got '{'A' * 20}'",
+        (
+            "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
+            f"as a chain name such as PREFIX-DATA-OUT holds 28, got '{'A' * 20}'"
+        ),
     ),
     (
         {"ftp_chain_prefix": "MY FTP"},
-        "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
-        "as a chain name such as PREFIX-DATA-OUT holds 28, got 'MY FTP'",
+        (
+            "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
+            "as a chain name such as PREFIX-DATA-OUT holds 28, got 'MY FTP'"
+        ),
     ),
     ({"ftp_position": "3"}, "value of ftp_position must be one of: auto, first, last, got: 3"),
     ({"ftp_state": "gone"}, "value of ftp_state must be one of: present, absent, got: gone"),
@@ -253,9 +267,7 @@ def ansible() -> Callable[..., str]:
     def run(host: Host, arguments: dict[str, str], *options: str) -> str:
         words = " ".join(f"{name}='{value}'" for name, value in arguments.items())
         command = ["ansible", host.name, "--inventory", INVENTORY, "--module-name", "hostfw.conntrack.helper_rule"]
-        return subprocess.run(
-            [*command, "--args", words, *options], capture_output=True, text=True, check=False
-        ).stdout
+        return subprocess.run([*command, "--args", words, *options], capture_output=True, text=True, check=False).stdout
 
     return run
 

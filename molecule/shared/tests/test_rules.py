@@ -54,7 +54,12 @@ def expected(chain: str, mode: str, version: int) -> list[str]:
             )
         )
         rules["FTP-DATA-IN"].append(
-            rule("FTP-DATA-IN", f"{tcp} --sport {HIGH} --dport 20 {state} ESTABLISHED", f"{ACTIVE} client answers", "ACCEPT")
+            rule(
+                "FTP-DATA-IN",
+                f"{tcp} --sport {HIGH} --dport 20 {state} ESTABLISHED",
+                f"{ACTIVE} client answers",
+                "ACCEPT",
+            )
         )
     if mode in ("passive", "both"):
         rules["FTP-DATA-IN"].append(
@@ -93,7 +98,9 @@ def test_chain_has_its_rules_and_no_other(server: Any, settings: dict[str, Any],
         ("filter", "OUTPUT", rule("OUTPUT", "-o eth0", "FTP on eth0", "FTP-OUT")),
     ],
 )
-def test_jump_stands_once_behind_the_rules_of_others(server: Any, table: str, chain: str, line: str, version: int) -> None:
+def test_jump_stands_once_behind_the_rules_of_others(
+    server: Any, table: str, chain: str, line: str, version: int
+) -> None:
     found = server.iptables.rules(table, chain, version)
     assert found[-1] == line
     assert found.count(line) == 1

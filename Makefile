@@ -1,0 +1,44 @@
+# make test: everything that CI does. make demo: what the role changes, by real transfers.
+# Both set up all they need: virtual environment, container engine, images.
+
+SCENARIOS := matrix lifecycle legacy mutants active passive refusals default
+VENV := .venv
+TREE := .cache/ansible_collections/hostfw
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: test lint unit molecule demo bench clean
+
+test: lint unit molecule
+
+$(VENV)/ready: requirements.txt
+	python3 -m venv $(VENV) || (apt-get install --yes python3-venv && python3 -m venv $(VENV))
+	$(VENV)/bin/pip install --quiet --requirement requirements.txt
+	mkdir -p $(VENV)/lib/python3*/site-packages/ansible_collections/hostfw $(TREE)
+	ln -sfn $(CURDIR) $(VENV)/lib/python3*/site-packages/ansible_collections/hostfw/conntrack
+	ln -sfn $(CURDIR) $(TREE)/conntrack
+	touch $@
+
+lint: $(VENV)/ready
+	ruff format --check
+	ruff check
+	cd $(TREE)/conntrack/plugins && MYPYPATH=$(CURDIR)/.cache mypy --config-file $(CURDIR)/pyproject.toml .
+	ansible-lint
+	antsibull-changelog lint
+
+unit: $(VENV)/ready
+	pytest tests/unit
+
+molecule: $(VENV)/ready
+	tests/engine
+	tests/molecule $(SCENARIOS)
+
+demo: $(VENV)/ready
+	tests/engine
+	tests/demo
+
+bench: $(VENV)/ready
+	tests/engine
+	tests/bench
+
+clean:
+	rm -rf $(VENV) .cache .ansible

@@ -1,0 +1,57 @@
+"""Leave out each rule in turn: something that must pass does not."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+import pytest
+import testinfra
+from ftp import WAYS, narrow_transfer, transfer
+
+server, client, router = (
+    testinfra.get_host(f"docker://{os.environ['MOLECULE_SCENARIO_NAME']}-{name}")
+    for name in ("server", "client", "router")
+)
+PROGRAMS = {4: "iptables", 6: "ip6tables"}
+RULES = [
+    (version, table, line)
+    for version, program in PROGRAMS.items()
+    for table in ("raw", "filter")
+    for line in server.check_output(f"{program}-save --table {table}").splitlines()
+    if line.startswith("-A") and "hostfw.conntrack" in line
+]
+
+
+def failures(version: int) -> list[str]:
+    """Return the first transfer that does not pass, with its reason."""
+    for way in WAYS:
+        if way.ip_version == version:
+            for reason in (transfer(client, server, way, "download"), narrow_transfer(client, server, router, way)):
+                if reason is not None:
+                    return [f"{way}: {reason}"]
+    return []
+
+
+def restore(version: int, table: str, line: str) -> None:
+    """Run one line of iptables-restore."""
+    lines = shlex.quote(f"*{table}\n{line}\nCOMMIT\n")
+    server.check_output(f"echo {lines} | {PROGRAMS[version]}-restore --noflush")
+
+
+def test_there_are_rules() -> None:
+    assert len(RULES) == 26
+
+
+@pytest.mark.parametrize("version", PROGRAMS)
+def test_everything_passes_with_all_rules(version: int) -> None:
+    assert failures(version) == []
+
+
+@pytest.mark.parametrize(("version", "table", "line"), RULES, ids=[f"IPv{rule[0]} {rule[2]}" for rule in RULES])
+def test_rule_is_needed(version: int, table: str, line: str) -> None:
+    restore(version, table, line.replace("-A", "-D", 1))
+    try:
+        assert failures(version)
+    finally:
+        restore(version, table, line)
