@@ -21,7 +21,7 @@ $(VENV)/ready: requirements.txt
 lint: $(VENV)/ready
 	ruff format --check
 	ruff check
-	cd $(TREE)/conntrack/plugins && MYPYPATH=$(CURDIR)/.cache mypy --config-file $(CURDIR)/pyproject.toml .
+	cd $(TREE)/conntrack/plugins && MYPYPATH=$(CURDIR)/.cache mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy .
 	ansible-lint
 	antsibull-changelog lint
 
