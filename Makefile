@@ -3,8 +3,8 @@
 
 SCENARIOS := matrix lifecycle legacy mutants active passive refusals default
 VENV := .venv
-TREE := .cache/ansible_collections/hostfw
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
 
 .PHONY: test lint unit molecule demo bench clean
 
@@ -13,15 +13,13 @@ test: lint unit molecule
 $(VENV)/ready: requirements.txt
 	python3 -m venv $(VENV) || (apt-get install --yes python3-venv && python3 -m venv $(VENV))
 	$(VENV)/bin/pip install --quiet --requirement requirements.txt
-	mkdir -p $(VENV)/lib/python3*/site-packages/ansible_collections/hostfw $(TREE)
-	ln -sfn $(CURDIR) $(VENV)/lib/python3*/site-packages/ansible_collections/hostfw/conntrack
-	ln -sfn $(CURDIR) $(TREE)/conntrack
+	molecule/shared/dependency
 	touch $@
 
 lint: $(VENV)/ready
 	ruff format --check
 	ruff check
-	cd $(TREE)/conntrack/plugins && MYPYPATH=$(CURDIR)/.cache mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy .
+	cd .cache/ansible_collections/hostfw/conntrack/plugins && MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy .
 	ansible-lint
 	antsibull-changelog lint
 

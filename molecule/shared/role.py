@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ansible_collections
 import testinfra
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+# The tests compare the rules of a host with those that the collection's code wants.
+ansible_collections.__path__.append(str(PROJECT / ".cache/ansible_collections"))
 CONVERGE = PROJECT / "molecule/shared/converge.yml"
 ROLE = PROJECT / "roles/ftp"
 SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
