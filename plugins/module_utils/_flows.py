@@ -125,6 +125,8 @@ def rules(options: Options, ip_version: str) -> list[Rule]:
                     protocol="tcp",
                     source=peer,
                     destination_port=flow.server_port,
+                    # What the host only forwards keeps the treatment that it had.
+                    destination_type="LOCAL",
                     comment=f"{MARK}{flow.words}: gets the {HELPER} helper",
                 ),
                 accept(flow, "client", chains.control("IN"), source=peer),

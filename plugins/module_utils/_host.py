@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 # RTF_UP and RTF_REJECT in the kernel's route.h.
@@ -20,6 +21,16 @@ PACKAGE_MANAGERS = ("apt-get", "dnf", "dnf5", "yum", "microdnf", "zypper", "apk"
 def interfaces() -> list[str]:
     """Return the names of the interfaces, in the kernel's order."""
     return [name for _index, name in socket.if_nameindex()]
+
+
+def unmatched(wanted: Iterable[str | None], names: Iterable[str]) -> list[str]:
+    """Return the wildcards that match none of the names."""
+    names = list(names)
+    return [
+        wildcard
+        for wildcard in wanted
+        if wildcard is not None and wildcard.endswith("+") and not any(name.startswith(wildcard[:-1]) for name in names)
+    ]
 
 
 def default_interfaces(root: str = "/") -> list[str]:

@@ -27,19 +27,18 @@ IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
 class Plan:
     """What is to be done, in the order of its fields.
 
-    - chains: arguments of ansible.builtin.iptables
+    - chains: C(program) and C(lines) for iptables-restore --noflush, one item an IP version
     - helper_rules: arguments of hostfw.conntrack.helper_rule
     - rules: arguments of ansible.builtin.iptables, the jumps last
-    - restores: C(program) and C(lines) for iptables-restore --noflush, one item an IP version
+    - restores: like chains
     - conflicts: why nothing can be done
     """
 
-    chains: list[dict[str, Any]] = field(default_factory=list)
+    chains: list[dict[str, str]] = field(default_factory=list)
     helper_rules: list[dict[str, Any]] = field(default_factory=list)
     rules: list[dict[str, Any]] = field(default_factory=list)
     restores: list[dict[str, str]] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     diff: str = ""
 
     @property
@@ -62,13 +61,6 @@ def plan(options: Options, current: Mapping[str, Ruleset], *, together: bool) ->
     if result.conflicts:
         return result
 
-    result.chains = _merge(
-        {
-            ip_version: [{"table": table, "chain": chain, "ip_version": ip_version} for table, chain in change.chains]
-            for ip_version, change in changes.items()
-        },
-        together=together,
-    )
     inside = {
         ip_version: [rule.arguments(ip_version) for rule in change.rules] for ip_version, change in changes.items()
     }
@@ -79,14 +71,8 @@ def plan(options: Options, current: Mapping[str, Ruleset], *, together: bool) ->
     for arguments in result.helper_rules + result.rules:
         arguments["label"] = _label(arguments)
     for ip_version, change in changes.items():
-        lines = [
-            line
-            for table in TABLES
-            if change.restore.get(table)
-            for line in (f"*{table}", *change.restore[table], "COMMIT")
-        ]
-        if lines:
-            result.restores.append({"program": f"{PROGRAMS[ip_version]}-restore", "lines": "\n".join(lines) + "\n"})
+        result.chains += _restore(ip_version, change.chains)
+        result.restores += _restore(ip_version, change.restore)
     result.diff = "".join(
         _diff(ip_version, ruleset, changes[ip_version].after) for ip_version, ruleset in current.items()
     )
@@ -146,11 +132,11 @@ class _Changes:
         self.ip_version = ip_version
         self.own = Chains(options.prefix)
         self.after = copy.deepcopy(ruleset)
-        self.chains: list[tuple[str, str]] = []
         self.rules: list[Rule] = []
         # the arguments of the jumps, with their place
         self.jumps: list[dict[str, Any]] = []
-        # for each table the lines of iptables-restore
+        # for each table the lines of iptables-restore, before all else and after it
+        self.chains: dict[str, list[str]] = {table: [] for table in TABLES}
         self.restore: dict[str, list[str]] = {table: [] for table in TABLES}
 
         if _foreign_chains(ruleset, self.own):
@@ -172,7 +158,7 @@ class _Changes:
         for table, name in self.own.all():
             needed = any((rule.table, rule.chain) == (table, name) for rule in wanted)
             if needed and not self.after.has(table, name):
-                self.chains.append((table, name))
+                self.chains[table].append(f"-N {name}")
                 self.after.tables.setdefault(table, {})[name] = []
 
     def add_rules(self, wanted: Sequence[Rule]) -> None:
@@ -290,6 +276,12 @@ def _merge(items: Mapping[str, Sequence[dict[str, Any]]], *, together: bool) -> 
             else:
                 merged.append(dict(arguments))
     return merged
+
+
+def _restore(ip_version: str, tables: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Return what iptables-restore is to run on and to read, if there is anything for it to do."""
+    lines = [line for table, commands in tables.items() if commands for line in (f"*{table}", *commands, "COMMIT")]
+    return [{"program": f"{PROGRAMS[ip_version]}-restore", "lines": "\n".join(lines) + "\n"}] if lines else []
 
 
 def _label(arguments: Mapping[str, Any]) -> str:

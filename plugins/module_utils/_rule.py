@@ -35,33 +35,30 @@ class Rule:
     out_interface: str | None = None
     source_port: str | None = None
     destination_port: str | None = None
+    destination_type: str | None = None
     ctstate: tuple[str, ...] = ()
     helper: str | None = None
 
     def spec(self) -> list[str]:
         """Return the rule's specification: what follows C(-A CHAIN), one word an item."""
-        words: list[str] = []
-        for flag, value in (
+        words = _flags(
             ("-s", self.source),
             ("-d", self.destination),
             ("-i", self.in_interface),
             ("-o", self.out_interface),
             ("-p", self.protocol),
+        )
+        states = ",".join(sorted(self.ctstate, key=_CTSTATES.index))
+        for match, *flags in (
+            (self.protocol, ("--sport", self.source_port), ("--dport", self.destination_port)),
+            ("addrtype", ("--dst-type", self.destination_type)),
+            ("conntrack", ("--ctstate", states or None)),
+            ("helper", ("--helper", self.helper if self.jump != "CT" else None)),
+            ("comment", ("--comment", self.comment)),
         ):
-            if value is not None:
-                words += [flag, value]
-        if self.source_port is not None or self.destination_port is not None:
-            words += ["-m", str(self.protocol)]
-            if self.source_port is not None:
-                words += ["--sport", self.source_port]
-            if self.destination_port is not None:
-                words += ["--dport", self.destination_port]
-        if self.ctstate:
-            words += ["-m", "conntrack", "--ctstate", ",".join(sorted(self.ctstate, key=_CTSTATES.index))]
-        if self.helper is not None and self.jump != "CT":
-            words += ["-m", "helper", "--helper", self.helper]
-        if self.comment is not None:
-            words += ["-m", "comment", "--comment", self.comment]
+            conditions = _flags(*flags)
+            if conditions:
+                words += ["-m", str(match), *conditions]
         words += ["-j", self.jump]
         if self.helper is not None and self.jump == "CT":
             words += ["--helper", self.helper]
@@ -91,11 +88,17 @@ class Rule:
             "out_interface": self.out_interface,
             "source_port": self.source_port,
             "destination_port": self.destination_port,
+            "destination_type": self.destination_type,
             "ctstate": list(self.ctstate),
             "helper": self.helper,
             "ip_version": ip_version,
         }
         return {name: value for name, value in values.items() if value}
+
+
+def _flags(*flags: tuple[str, str | None]) -> list[str]:
+    """Return those of the flags that have a value, each followed by it."""
+    return [word for flag, value in flags if value is not None for word in (flag, value)]
 
 
 def quote(word: str) -> str:

@@ -129,14 +129,18 @@ load:
   returned: success
   sample: [nf_conntrack_ftp]
 chains:
-  description: Chains to create, as arguments of M(ansible.builtin.iptables).
+  description:
+    - What C(iptables-restore --noflush) and C(ip6tables-restore --noflush) are to read first, to create the missing
+      chains.
   type: list
   elements: dict
   returned: success
   sample:
-    - chain: FTP-IN
-      ip_version: both
-      table: filter
+    - program: /usr/sbin/iptables-restore
+      lines: |
+        *filter
+        -N FTP-IN
+        COMMIT
 helper_rules:
   description: Rules to add, as arguments of M(hostfw.conntrack.helper_rule).
   type: list
@@ -146,6 +150,7 @@ helper_rules:
     - chain: FTP-HELPER
       comment: "hostfw.conntrack: control connection to port 21: gets the ftp helper"
       destination_port: "21"
+      destination_type: LOCAL
       helper: ftp
       ip_version: both
       jump: CT
@@ -278,9 +283,9 @@ def main() -> None:
     plan = _plan.plan(options, current, together=inputs["ip_versions_together"])
     if plan.conflicts:
         module.fail_json(msg="; ".join(plan.conflicts), conflicts=plan.conflicts)
-    for warning in plan.warnings:
-        module.warn(warning)
-    for restore in plan.restores:
+    for wildcard in _host.unmatched(options.interfaces, _host.interfaces()):
+        module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
+    for restore in plan.chains + plan.restores:
         restore["program"] = module.get_bin_path(restore["program"], required=True, opt_dirs=SBIN)
     converged = not (packages or load or plan.changed)
     before = [f"+package {name}\n" for name in packages] + [f"+module {name}\n" for name in load]

@@ -80,6 +80,12 @@ options:
   destination_port:
     description: The port, or the range of ports C(first:last), that the packets go to. Wants O(protocol).
     type: str
+  destination_type:
+    description:
+      - The kind of address that the packets go to. V(LOCAL) is one of the host itself, so that a rule in
+        C(PREROUTING) passes over what the host only forwards.
+    type: str
+    choices: [UNSPEC, UNICAST, LOCAL, BROADCAST, ANYCAST, MULTICAST, BLACKHOLE, UNREACHABLE, PROHIBIT]
   ctstate:
     description: The connection states of the packets.
     type: list
@@ -125,6 +131,7 @@ EXAMPLES = r"""
     in_interface: eth0
     protocol: udp
     destination_port: "69"
+    destination_type: LOCAL
     ip_version: both
 
 - name: Let the transfers through that it announces
@@ -157,7 +164,7 @@ rule:
   description: The rule, as C(iptables -S) prints it.
   type: str
   returned: always
-  sample: -A PREROUTING -i eth0 -p udp -m udp --dport 69 -j CT --helper tftp
+  sample: -A PREROUTING -i eth0 -p udp -m udp --dport 69 -m addrtype --dst-type LOCAL -j CT --helper tftp
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -213,6 +220,20 @@ def main() -> None:
             "out_interface": {"type": "str"},
             "source_port": {"type": "str"},
             "destination_port": {"type": "str"},
+            "destination_type": {
+                "type": "str",
+                "choices": [
+                    "UNSPEC",
+                    "UNICAST",
+                    "LOCAL",
+                    "BROADCAST",
+                    "ANYCAST",
+                    "MULTICAST",
+                    "BLACKHOLE",
+                    "UNREACHABLE",
+                    "PROHIBIT",
+                ],
+            },
             "ctstate": {
                 "type": "list",
                 "elements": "str",
@@ -248,6 +269,7 @@ def main() -> None:
                 "out_interface",
                 "source_port",
                 "destination_port",
+                "destination_type",
                 "comment",
             )
         },

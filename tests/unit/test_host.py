@@ -42,6 +42,11 @@ def test_interfaces_of_the_default_routes(
     assert _host.default_interfaces(str(tmp_path)) == expected
 
 
+def test_wildcards_that_match_nothing() -> None:
+    assert _host.unmatched(["eth+", "wlan+", "lo", None], ["lo", "eth0"]) == ["wlan+"]
+    assert _host.unmatched([None], ["lo"]) == []
+
+
 def test_helper_is_ready_where_the_kernel_has_it(tmp_path: Path) -> None:
     assert not _host.helper_ready("nf_conntrack_ftp", str(tmp_path))
     (tmp_path / "sys/module/nf_conntrack_ftp/parameters").mkdir(parents=True)

@@ -42,7 +42,9 @@ def planned(case: str) -> _plan.Plan:
 
 def printed(plan: _plan.Plan) -> str:
     """Return a plan with one line an item, in the order in which it is carried out."""
-    lines = [f"{item['ip_version']}: -t {item['table']} -N {item['chain']}" for item in plan.chains]
+    lines = []
+    for item in plan.chains:
+        lines += [f"{item['program']} --noflush", *(f"  {line}" for line in item["lines"].splitlines())]
     for item in plan.helper_rules + plan.rules:
         names = [field.name for field in dataclasses.fields(Rule)]
         line = Rule(**{name: item[name] for name in names if name in item}).line()

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 import testinfra
-from ftp import WAYS, narrow_transfer, transfer
+from ftp import BLOCKED_SECONDS, SECONDS, WAYS, narrow_transfer, transfer
 
 server, client, router = (
     testinfra.get_host(f"docker://{os.environ['MOLECULE_SCENARIO_NAME']}-{name}")
@@ -23,11 +23,14 @@ RULES = [
 ]
 
 
-def failures(version: int) -> list[str]:
+def failures(version: int, seconds: int) -> list[str]:
     """Return the first transfer that does not pass, with its reason."""
     for way in WAYS:
         if way.ip_version == version:
-            for reason in (transfer(client, server, way, "download"), narrow_transfer(client, server, router, way)):
+            for reason in (
+                transfer(client, server, way, "download", seconds),
+                narrow_transfer(client, server, router, way, seconds),
+            ):
                 if reason is not None:
                     return [f"{way}: {reason}"]
     return []
@@ -45,13 +48,13 @@ def test_there_are_rules() -> None:
 
 @pytest.mark.parametrize("version", PROGRAMS)
 def test_everything_passes_with_all_rules(version: int) -> None:
-    assert failures(version) == []
+    assert failures(version, SECONDS) == []
 
 
 @pytest.mark.parametrize(("version", "table", "line"), RULES, ids=[f"IPv{rule[0]} {rule[2]}" for rule in RULES])
 def test_rule_is_needed(version: int, table: str, line: str) -> None:
     restore(version, table, line.replace("-A", "-D", 1))
     try:
-        assert failures(version)
+        assert failures(version, BLOCKED_SECONDS)
     finally:
         restore(version, table, line)

@@ -33,6 +33,12 @@ def converged(server: tuple[Host, list[str]]) -> Host:
 
 
 @pytest.fixture(scope="session")
+def router() -> Host:
+    """A router between the server and an address of the client."""
+    return Host(f"{SCENARIO}-router")
+
+
+@pytest.fixture(scope="session")
 def client() -> Any:
     """A client without a firewall."""
     return testinfra.get_host(f"docker://{SCENARIO}-client")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options
-from ftp import WAYS, transfer
+from ftp import BLOCKED_SECONDS, WAYS, address, transfer
 from role import INVENTORY, JUMP, PROGRAMS, ROLE, Host
 
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
@@ -164,7 +164,7 @@ def test_jump_has_its_place(
     for rule in firewall:
         host.shell.check_output(f"iptables {rule}")
     others = host.lines("INPUT")
-    assert transfer(client, host.shell, EPSV, "download") is not None
+    assert transfer(client, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
     host.role(**inputs)
     assert host.lines("INPUT") == [*others[:place], JUMP, *others[place:]]
     assert transfer(client, host.shell, EPSV, "download") is None
@@ -174,7 +174,7 @@ def test_jump_has_its_place(
 def test_jump_moves_before_a_new_drop(converged: Host, client: Any) -> None:
     host = converged
     host.shell.check_output("iptables -I INPUT 2 -i eth0 -j DROP")
-    assert transfer(client, host.shell, EPSV, "download") is not None
+    assert transfer(client, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
     host.role()
     lines = host.lines("INPUT")
     assert lines[1:3] == [JUMP, "-A INPUT -i eth0 -j DROP"]
@@ -189,12 +189,23 @@ def test_allowed_addresses_alone_are_served(converged: Host, client: Any) -> Non
     assert transfer(client, host.shell, PORT, "download") is None
     assert "FTP" not in host.shell.check_output("ip6tables-save")
     host.role(ftp_allowed_addresses=["192.0.2.0/24", "2001:db8::/64"])
-    assert transfer(client, host.shell, EPSV, "download") is not None
+    assert transfer(client, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
     assert transfer(client, host.shell, WAYS[-1], "download") is None
 
 
 def test_default_interface_is_that_of_the_default_route(converged: Host) -> None:
     assert converged.role(ftp_interface=[]).changed == 0
+
+
+def test_forwarded_connections_get_no_helper(converged: Host, router: Host) -> None:
+    router.role(ftp_ip_versions=["ipv4"])
+    for target in ("203.0.113.1", address(router.shell, 4)):
+        converged.shell.check_output("iptables -P OUTPUT ACCEPT && iptables -P INPUT ACCEPT")
+        converged.shell.run(f"timeout 5 bash -c 'exec 3<>/dev/tcp/{target}/21'")
+    helped = router.shell.check_output("iptables-save --counters --table raw | grep -- '--helper ftp'")
+    jumped = router.shell.check_output("iptables-save --counters --table raw | grep -- '-j FTP-HELPER'")
+    assert helped.startswith("[1:"), "the one to the router itself alone"
+    assert not jumped.startswith(("[0:", "[1:")), "the other one passed through the router"
 
 
 BAD: list[tuple[dict[str, object], str]] = [

@@ -25,7 +25,14 @@ def expected(chain: str, mode: str, version: int) -> list[str]:
     tcp = "-p tcp -m tcp"
     state = "-m conntrack --ctstate"
     rules = {
-        "FTP-HELPER": [rule("FTP-HELPER", f"{tcp} --dport 21", f"{CONTROL} gets the ftp helper", "CT --helper ftp")],
+        "FTP-HELPER": [
+            rule(
+                "FTP-HELPER",
+                f"{tcp} --dport 21 -m addrtype --dst-type LOCAL",
+                f"{CONTROL} gets the ftp helper",
+                "CT --helper ftp",
+            )
+        ],
         "FTP-IN": [
             rule("FTP-IN", f"{tcp} --dport 21 {state} NEW,ESTABLISHED", f"{CONTROL} client opens", "ACCEPT"),
             rule("FTP-IN", "-m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-IN"),

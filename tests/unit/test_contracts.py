@@ -1,0 +1,62 @@
+"""Defaults, argument specs, the module's options and the README say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
+from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan
+from test_options import DEFAULTS
+
+PROJECT = Path(__file__).resolve().parents[2]
+ROLE = PROJECT / "roles/ftp"
+
+
+def load(path: Path) -> Any:
+    """Read a YAML file."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+defaults = load(ROLE / "defaults/main.yml")
+specs = load(ROLE / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+options = yaml.safe_load(ftp_plan.DOCUMENTATION)["options"]
+plan = load(ROLE / "tasks/plan.yml")[0]["hostfw.conntrack.ftp_plan"]
+readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_argument_specs_have_the_defaults() -> None:
+    assert {name: spec["default"] for name, spec in specs.items()} == defaults
+
+
+def test_module_has_the_inputs_with_their_types_choices_and_defaults() -> None:
+    module = {f"ftp_{name}": option for name, option in options.items() if name != "ip_versions_together"}
+    assert list(module) == list(specs)
+    for name, spec in specs.items():
+        for key in ("type", "elements", "default"):
+            assert module[name].get(key) == spec.get(key), (name, key)
+        assert list(module[name].get("choices", ())) == spec.get("choices", []), name
+
+
+def test_role_hands_every_input_to_the_module() -> None:
+    handed = {name: value for name, value in plan.items() if name != "ip_versions_together"}
+    assert handed == {name: f"{{{{ ftp_{name} }}}}" for name in DEFAULTS}
+
+
+def test_choices_are_those_that_the_code_allows() -> None:
+    assert {name: spec["choices"] for name, spec in specs.items() if "choices" in spec} == {
+        "ftp_mode": list(_options.MODES),
+        "ftp_position": list(_options.POSITIONS),
+        "ftp_state": list(_options.STATES),
+    }
+
+
+def test_readme_has_every_input_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(ftp_\w+)` \| `([^`]+)`", readme, re.MULTILINE))
+    assert {name: yaml.safe_load(default) for name, default in rows.items()} == defaults
+
+
+def test_readme_shows_the_playbook_at_once() -> None:
+    assert any("role: hostfw.conntrack.ftp" in line for line in readme.splitlines()[:20])
