@@ -54,7 +54,7 @@ def curl(client: Any, seconds: int, *words: str) -> Any:
 
 
 def transfer(client: Any, server: Any, way: Way, operation: str, seconds: int = SECONDS) -> str | None:
-    """Try one transfer; return None where it passed, checksum and all, else curl's message."""
+    """Try one transfer; return None where it passed, checksum and all, else curl's message and what arrived."""
     name = f"{way}-{operation}"
     remote = {"download": "five-megabytes", "upload": f"upload/{name}", "listing": ""}[operation]
     if operation == "upload":
@@ -69,10 +69,13 @@ def transfer(client: Any, server: Any, way: Way, operation: str, seconds: int = 
             for host, path in ((client, f"/tmp/{name}"), (server, f"/srv/ftp/{remote}"))
         ]
         same = ends[0] == ends[1]
+    size = (server if operation == "upload" else client).run(
+        f"stat --format %s {f'/srv/ftp/{remote}' if operation == 'upload' else f'/tmp/{name}'}"
+    )
     client.run(f"rm -f /tmp/{name}")
     server.run(f"rm -f /srv/ftp/upload/{name}")
     if result.rc != 0:
-        return str(result.stderr).strip()
+        return f"{result.stderr.strip()} ({size.stdout.strip() or 0} bytes arrived)"
     return None if same else "what arrived differs from what was sent"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
@@ -195,8 +196,14 @@ def parse_peers(addresses: Sequence[str], ip_versions: Sequence[str]) -> dict[st
         here = [network for network in networks if f"ipv{network.version}" == ip_version]
         # iptables prints no -s for a network of all addresses: it is no condition.
         everybody = any(network.prefixlen == 0 for network in here)
-        peers[ip_version] = (None,) if everybody else unique(str(network) for network in here)
+        peers[ip_version] = (None,) if everybody else unique(printed(network) for network in here)
     return peers
+
+
+def printed(network: Network) -> str:
+    """Return a network as iptables prints it, which is inet_ntop's way."""
+    family = socket.AF_INET if isinstance(network, ipaddress.IPv4Network) else socket.AF_INET6
+    return f"{socket.inet_ntop(family, network.network_address.packed)}/{network.prefixlen}"
 
 
 def parse_network(address: str) -> Network:
@@ -210,7 +217,10 @@ def parse_network(address: str) -> Network:
             "ftp_allowed_addresses", "a list of addresses and networks such as 192.0.2.0/24 or 2001:db8::/32", address
         )
     host = address.partition("/")[0]
-    if ipaddress.ip_address(host) != network.network_address:
+    first = ipaddress.ip_address(host)
+    if isinstance(first, ipaddress.IPv6Address) and first.ipv4_mapped:
+        raise ValueError(f"ftp_allowed_addresses: {address} stands for IPv4 addresses; write {first.ipv4_mapped}")
+    if first != network.network_address:
         raise ValueError(
             f"ftp_allowed_addresses: {address} has bits set behind its prefix; "
             f"write the network {network} or the address {host}"

@@ -67,7 +67,11 @@ def plan(options: Options, current: Mapping[str, Ruleset], *, together: bool) ->
     for arguments in _merge(inside, together=together):
         (result.helper_rules if "helper" in arguments else result.rules).append(arguments)
     # Last, so that packets only ever enter finished chains.
-    result.rules += _merge({ip_version: change.jumps for ip_version, change in changes.items()}, together=together)
+    # Their places count those before them: they stay in order, in one item only where all are the same.
+    jumps = {ip_version: change.jumps for ip_version, change in changes.items()}
+    bare = [[{**jump, "ip_version": None} for jump in found] for found in jumps.values()]
+    alike = all(found == bare[0] for found in bare)
+    result.rules += _merge(jumps, together=together and alike)
     for arguments in result.helper_rules + result.rules:
         arguments["label"] = _label(arguments)
     for ip_version, change in changes.items():
@@ -85,42 +89,60 @@ def ours(line: str, chains: Chains) -> bool:
 
 
 def _conflicts(options: Options, ip_version: str, ruleset: Ruleset) -> list[str]:
+    """Return why the rules of one IP version cannot become what the options ask for."""
     found = []
     chains = Chains(options.prefix)
-    wanted = bool(options.peers.get(ip_version)) and options.state == "present"
-    if wanted:
+    if ip_version in options.peers:
         for table in ruleset.incompatible:
-            if table in TABLES:
-                found.append(
-                    f"table {table} of {ip_version} holds native nftables rules that iptables cannot read "
-                    "(iptables-save: table is incompatible); move them to a table of another name"
-                )
-        for table, name in _foreign_chains(ruleset, chains):
             found.append(
-                f"chain {name} of table {table} ({ip_version}) holds rules that this role did not make, such as "
-                f"{ruleset.chain(table, name)[0]}; set ftp_chain_prefix to another name than {options.prefix}"
+                f"table {table} of {ip_version} holds native nftables rules that iptables cannot read "
+                "(iptables-save: table is incompatible); move them to a table of another name"
             )
-    elif not _foreign_chains(ruleset, chains):
-        for table, name in chains.all():
-            for chain, lines in ruleset.tables.get(table, {}).items():
-                for line in lines:
-                    if target_of(line) == name and (table, chain) not in chains.all() and not ours(line, chains):
-                        found.append(
-                            f"chain {name} of table {table} ({ip_version}) cannot be removed, as a rule that this "
-                            f"role did not make jumps to it: {line}; remove that rule first"
-                        )
+    foreign = _foreign_chains(ruleset, chains)
+    if options.peers.get(ip_version) and options.state == "present":
+        for (table, name), line in foreign.items():
+            found.append(
+                f"chain {name} of table {table} ({ip_version}) is not this role's, as a rule that the role did not "
+                f"make uses it: {line}; set ftp_chain_prefix to another name than {options.prefix}"
+            )
+    elif not foreign:
+        for table, line in _foreign_jumps(ruleset, chains):
+            found.append(
+                f"chain {target_of(line)} of table {table} ({ip_version}) cannot be removed, as a rule that this "
+                f"role did not make jumps to it: {line}; remove that rule first"
+            )
     return found
 
 
-def _foreign_chains(ruleset: Ruleset, chains: Chains) -> list[tuple[str, str]]:
-    """Return the chains with the names of ours that hold rules, where no rule shows that we have been here."""
-    marked = any(
-        _marked(line) and ((table, chain) in chains.all() or ours(line, chains))
+def _foreign_jumps(ruleset: Ruleset, chains: Chains) -> list[tuple[str, str]]:
+    """Return the rules of others that jump into our chains, each with its table."""
+    names = chains.all()
+    return [
+        (table, line)
         for table in TABLES
         for chain, lines in ruleset.tables.get(table, {}).items()
         for line in lines
-    )
-    return [] if marked else [(table, name) for table, name in chains.all() if ruleset.chain(table, name)]
+        if (table, target_of(line)) in names and (table, chain) not in names and not ours(line, chains)
+    ]
+
+
+def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], str]:
+    """Return the chains with the names of ours that others use, each with a rule that shows it.
+
+    There are none where any rule shows that this instance has been here.
+    """
+    found: dict[tuple[str, str], str] = {}
+    names = chains.all()
+    for table in TABLES:
+        for chain, lines in ruleset.tables.get(table, {}).items():
+            for line in lines:
+                if ours(line, chains) or ((table, chain) in names and _marked(line)):
+                    return {}
+                if (table, chain) in names:
+                    found.setdefault((table, chain), line)
+                elif (table, target_of(line)) in names:
+                    found.setdefault((table, str(target_of(line))), line)
+    return found
 
 
 class _Changes:
@@ -262,7 +284,7 @@ def _well_placed(options: Options, ruleset: Ruleset, jump: Rule, index: int) -> 
 
 
 def _marked(line: str) -> bool:
-    return (comment_of(line) or "").startswith(MARK)
+    return MARK in line and (comment_of(line) or "").startswith(MARK)
 
 
 def _merge(items: Mapping[str, Sequence[dict[str, Any]]], *, together: bool) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 # The order in which libxt_conntrack prints --ctstate, whatever the order it was given in.
@@ -117,7 +118,8 @@ class Clause:
     negated: bool = False
 
 
-def clauses(line: str) -> list[Clause]:
+@cache
+def clauses(line: str) -> tuple[Clause, ...]:
     """Split a printed rule (C(-A CHAIN ...)) into its clauses, without chain and without C(-m NAME).
 
     What follows C(-j) or C(-g) belongs to the target and is one clause with it.
@@ -144,18 +146,17 @@ def clauses(line: str) -> list[Clause]:
             found.append(Clause(word, tuple(words[position + 1 : end]), negated))
             negated = False
         position = end
-    return found
+    return tuple(found)
 
 
 def same(one: str, other: str) -> bool:
     """Tell whether two printed rules of one chain say the same, in whatever order their matches stand."""
-    if one == other:
-        return True
+    return one == other or _sorted(one) == _sorted(other)
 
-    def key(line: str) -> list[tuple[str, tuple[str, ...], bool]]:
-        return sorted((clause.option, clause.values, clause.negated) for clause in clauses(line))
 
-    return key(one) == key(other)
+@cache
+def _sorted(line: str) -> list[tuple[str, tuple[str, ...], bool]]:
+    return sorted((clause.option, clause.values, clause.negated) for clause in clauses(line))
 
 
 def comment_of(line: str) -> str | None:

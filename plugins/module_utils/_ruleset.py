@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, clauses
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, clauses, target_of
 
 # The states of the packets of FTP that a built-in chain has to let through.
 STATES = {
@@ -48,31 +49,32 @@ class Ruleset:
         return chain in self.tables.get(table, {})
 
 
-def parse(text: str) -> Ruleset:
-    """Read the output of iptables-save, with or without counters.
+def parse(text: str, tables: Sequence[str]) -> Ruleset:
+    """Read some tables of what iptables-save prints, with or without counters.
 
     :raises ValueError: for a line that it does not know
     """
     ruleset = Ruleset()
     table = ""
-    for line in text.splitlines():
-        if not line or line == "COMMIT":
-            continue
+    for line in text.split("\n"):
         if line.startswith("#"):
             # Printed for a table that native nftables rules have made unreadable.
             found = re.search(r"[Tt]able [`'](\w+)' is incompatible", line)
-            if found:
+            if found and found.group(1) in tables:
                 ruleset.incompatible.append(found.group(1))
         elif line.startswith("*"):
             table = line[1:]
-            ruleset.tables.setdefault(table, {})
+            if table in tables:
+                ruleset.tables.setdefault(table, {})
+        elif table not in tables or line in ("", "COMMIT"):
+            continue
         elif line.startswith(":"):
             name, policy = line[1:].split()[:2]
             ruleset.tables[table].setdefault(name, [])
             ruleset.policies[(table, name)] = policy
         else:
             rule = re.sub(r"^\[\d+:\d+\] ", "", line)
-            if not rule.startswith("-A ") or not table:
+            if not rule.startswith("-A "):
                 raise ValueError(f"iptables-save printed a line that is no rule: {line}")
             ruleset.tables[table].setdefault(rule.split()[1], []).append(rule)
     return ruleset
@@ -108,9 +110,18 @@ def _chain_stops(
     for line in ruleset.chain(table, chain):
         if _stops(ruleset, table, hook, line, interface, callers):
             return True
-        if any(clause.option in ("-j", "-g") and clause.values[0] == "RETURN" for clause in clauses(line)):
+        if target_of(line) == "RETURN" and all(_possible(clause, hook, interface) for clause in clauses(line)):
             return False  # what returns here may be FTP
     return False
+
+
+def _possible(clause: Clause, hook: str, interface: str | None) -> bool:
+    """Tell whether a condition can be true for a packet of FTP."""
+    if clause.option == "-p":
+        return (clause.values == ("tcp",)) is not clause.negated
+    if clause.option in ("-i", "-o", "--ctstate", "--state"):
+        return _certain(clause, hook, interface)
+    return True
 
 
 def _certain(clause: Clause, hook: str, interface: str | None) -> bool:

@@ -208,15 +208,21 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
     for ip_version in _options.IP_VERSIONS:
         program = f"{_plan.PROGRAMS[ip_version]}-save"
         path = module.get_bin_path(program, opt_dirs=SBIN)
-        asked = ip_version in options.peers and options.state == "present"
+        asked = ip_version in options.peers
         if path is None:
-            if asked:
+            if asked and options.state == "present":
                 packages.append("iptables")
                 current[ip_version] = _ruleset.Ruleset()
             continue
         code, out, err = module.run_command([path])
+        for line in (out + err).splitlines():
+            if "tables present" in line:
+                module.warn(f"{program}: {line.lstrip('# ')}; rules there are not seen here, and may drop FTP")
         if code == 0:
-            current[ip_version] = _ruleset.parse(out)
+            try:
+                current[ip_version] = _ruleset.parse(out, _plan.TABLES)
+            except ValueError as exc:
+                module.fail_json(msg=f"{program}: {exc}")
         elif asked or "Permission denied" in err:
             module.fail_json(msg=unreadable(program, ip_version, err.strip()))
     return current, list(dict.fromkeys(packages))
@@ -286,7 +292,8 @@ def main() -> None:
     for wildcard in _host.unmatched(options.interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
     for restore in plan.chains + plan.restores:
-        restore["program"] = module.get_bin_path(restore["program"], required=True, opt_dirs=SBIN)
+        # It is not there yet where iptables is still to be installed.
+        restore["program"] = module.get_bin_path(restore["program"], opt_dirs=SBIN) or restore["program"]
     converged = not (packages or load or plan.changed)
     before = [f"+package {name}\n" for name in packages] + [f"+module {name}\n" for name in load]
     module.exit_json(

@@ -134,13 +134,23 @@ EXAMPLES = r"""
     destination_type: LOCAL
     ip_version: both
 
-- name: Let the transfers through that it announces
+- name: Let the requests in
+  ansible.builtin.iptables:
+    chain: INPUT
+    in_interface: eth0
+    protocol: udp
+    destination_port: "69"
+    jump: ACCEPT
+    ip_version: both # since ansible-core 2.19
+
+- name: Let the transfers through that the helper announces
   hostfw.conntrack.helper_rule:
     helper: tftp
-    chain: OUTPUT
+    chain: "{{ item }}"
     jump: ACCEPT
     ctstate: [RELATED, ESTABLISHED]
     ip_version: both
+  loop: [INPUT, OUTPUT]
 
 - name: Let a SIP client on this host be read
   hostfw.conntrack.helper_rule:
@@ -171,22 +181,23 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 
-# Never reached by rules that others add at the same time; a bound against looping for ever.
-MOST_COPIES = 1000
-
 
 def converge(module: AnsibleModule, rule: Rule, ip_version: str) -> bool:
     """Add or remove the rule for one IP version, and tell whether there was anything to do."""
     path = module.get_bin_path(PROGRAMS[ip_version], required=True)
 
-    def run(command: str, *place: str, check: bool = True) -> int:
+    def run(command: str, *place: str, allowed: tuple[int, ...] = (0,)) -> int:
         words = [path, "-w", str(module.params["wait"]), "-t", rule.table, command, rule.chain, *place, *rule.spec()]
         code, _out, err = module.run_command(words)
-        if check and code != 0:
+        if code not in allowed:
             module.fail_json(msg=f"{PROGRAMS[ip_version]} {command} failed: {err.strip()}", rule=rule.line(), rc=code)
         return int(code)
 
-    there = run("-C", check=False) == 0
+    def is_there() -> bool:
+        # 1 is a rule that is not there, 2 also one whose chain or target is not.
+        return run("-C", allowed=(0, 1, 2)) == 0
+
+    there = is_there()
     wanted = module.params["state"] == "present"
     if there == wanted:
         return False
@@ -197,10 +208,8 @@ def converge(module: AnsibleModule, rule: Rule, ip_version: str) -> bool:
     elif wanted:
         run("-A")
     else:
-        for _copy in range(MOST_COPIES):
+        while is_there():
             run("-D")
-            if run("-C", check=False) != 0:
-                break
     return True
 
 

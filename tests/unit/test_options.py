@@ -113,6 +113,11 @@ BAD = [
             "write the network 2001:db8::/64 or the address 2001:db8::7"
         ),
     ),
+    (
+        "allowed_addresses",
+        ["::ffff:192.0.2.1"],
+        "ftp_allowed_addresses: ::ffff:192.0.2.1 stands for IPv4 addresses; write 192.0.2.1",
+    ),
     ("ip_versions", [], "ftp_ip_versions: must be a list of ipv4, ipv6, got []"),
     ("ip_versions", ["ipv5"], "ftp_ip_versions: must be one of ipv4, ipv6, got 'ipv5'"),
     ("ip_versions", ["4"], "ftp_ip_versions: must be one of ipv4, ipv6, got '4'"),
@@ -178,6 +183,7 @@ def test_no_default_route() -> None:
             "peers",
             {"ipv4": ("192.0.2.0/24",), "ipv6": ("2001:db8::/32",)},
         ),
+        ({"allowed_addresses": ["::192.0.2.1"]}, "peers", {"ipv4": (), "ipv6": ("::192.0.2.1/128",)}),
         ({"allowed_addresses": ["0.0.0.0/0", "192.0.2.1"]}, "peers", {"ipv4": (None,), "ipv6": ()}),
         ({"chain_prefix": "A" * 19}, "prefix", "A" * 19),
     ],

@@ -28,7 +28,7 @@ def rulesets(case: str) -> dict[str, _ruleset.Ruleset]:
     found = {}
     for ip_version in _options.IP_VERSIONS:
         path = GOLDEN / case / f"before.{ip_version}"
-        found[ip_version] = _ruleset.parse(path.read_text(encoding="utf-8") if path.exists() else "")
+        found[ip_version] = _ruleset.parse(path.read_text(encoding="utf-8") if path.exists() else "", _plan.TABLES)
     return found
 
 

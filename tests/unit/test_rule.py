@@ -37,7 +37,7 @@ def test_all_versions_of_iptables_are_there() -> None:
 def test_rule_renders_as_iptables_prints_it(path: Path) -> None:
     ip_version = path.suffix[1:]
     options = _options.parse(INPUTS, ["eth0"], [])
-    ruleset = _ruleset.parse(path.read_text(encoding="utf-8"))
+    ruleset = _ruleset.parse(path.read_text(encoding="utf-8"), ["raw", "filter"])
     expected: dict[tuple[str, str], list[str]] = {}
     for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]:
         expected.setdefault((rule.table, rule.chain), []).append(rule.line())
@@ -71,7 +71,7 @@ def test_clauses_of_a_rule() -> None:
         '-A INPUT ! -i lo -p tcp -m tcp ! --dport 21 -m comment --comment "-j DROP !" '
         "-m comment --comment ! -j REJECT --reject-with tcp-reset"
     )
-    assert _rule.clauses(line) == [
+    assert list(_rule.clauses(line)) == [
         Clause("-i", ("lo",), negated=True),
         Clause("-p", ("tcp",)),
         Clause("--dport", ("21",), negated=True),

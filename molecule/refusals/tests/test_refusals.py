@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from role import JUMP, Host
+import subprocess
+
+from role import INVENTORY, JUMP, Host
 
 
 def test_it_works_under_become() -> None:
@@ -13,6 +15,22 @@ def test_it_works_under_become() -> None:
     host.role(ansible_docker_user="admin", ansible_become=True)
     assert JUMP in host.lines("INPUT")
     assert host.role(ansible_docker_user="admin", ansible_become=True).changed == 0
+
+
+def test_rules_of_the_other_variant_are_warned_of() -> None:
+    host = Host("refusals-unprivileged")
+    host.shell.check_output("iptables-legacy -A INPUT -s 192.0.2.66 -j DROP")
+    warnings = host.role().result("Compare the host with what is asked for")["warnings"]
+    assert any("iptables-legacy tables present" in warning for warning in warnings)
+
+
+def test_helper_rule_tells_no_permission_from_no_rule() -> None:
+    host = Host("refusals-unprivileged")
+    command = ["ansible", host.name, "--inventory", INVENTORY, "--module-name", "hostfw.conntrack.helper_rule"]
+    command += ["--args", "helper=ftp chain=PREROUTING state=absent", "--extra-vars", "ansible_docker_user=nobody"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "iptables -C failed: " in done.stdout
+    assert "ermission denied" in done.stdout
 
 
 def test_iptables_is_installed_where_it_is_missing() -> None:
