@@ -36,16 +36,30 @@ WAYS = (
 OPERATIONS = ("download", "upload", "listing")
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a client finds a server: the addresses that it calls, the port, and whether by FTPS."""
+
+    addresses: dict[int, str]
+    port: int = 21
+    tls: bool = False
+
+    def words(self, ip_version: int, path: str = "") -> tuple[str, ...]:
+        """Return the URL of a path on the server, with the options that it takes."""
+        name = self.addresses[ip_version]
+        url = f"ftp://{f'[{name}]' if ip_version == 6 else name}:{self.port}/{path}"
+        return ("--ssl-reqd", "--insecure", url) if self.tls else (url,)
+
+
 def address(host: Any, ip_version: int) -> str:
     """Return a test host's address."""
     start = "198.51.100." if ip_version == 4 else "2001:db8::"
     return next(a for a in host.interface("eth0").addresses if a.startswith(start))
 
 
-def url(server: Any, ip_version: int, path: str = "") -> str:
-    """Return the URL of a path on a test host's FTP server."""
-    name = address(server, ip_version)
-    return f"ftp://{f'[{name}]' if ip_version == 6 else name}/{path}"
+def site(server: Any) -> Site:
+    """Return where a test host's FTP server is."""
+    return Site({ip_version: address(server, ip_version) for ip_version in (4, 6)})
 
 
 def curl(client: Any, seconds: int, *words: str) -> Any:
@@ -53,14 +67,17 @@ def curl(client: Any, seconds: int, *words: str) -> Any:
     return client.run(shlex.join(["curl", "--silent", "--show-error", "--max-time", str(seconds), *words]))
 
 
-def transfer(client: Any, server: Any, way: Way, operation: str, seconds: int = SECONDS) -> str | None:
+def transfer(
+    client: Any, server: Any, way: Way, operation: str, seconds: int = SECONDS, at: Site | None = None
+) -> str | None:
     """Try one transfer; return None where it passed, checksum and all, else curl's message and what arrived."""
+    at = at or site(server)
     name = f"{way}-{operation}"
     remote = {"download": "five-megabytes", "upload": f"upload/{name}", "listing": ""}[operation]
     if operation == "upload":
         client.run(f"head -c 1000000 /dev/urandom > /tmp/{name}")
     words = ["--upload-file" if operation == "upload" else "--output", f"/tmp/{name}"]
-    result = curl(client, seconds, *way.curl, *words, url(server, way.ip_version, remote))
+    result = curl(client, seconds, *way.curl, *words, *at.words(way.ip_version, remote))
     if operation == "listing":
         same = "five-megabytes" in client.run(f"cat /tmp/{name}").stdout
     else:
@@ -79,17 +96,48 @@ def transfer(client: Any, server: Any, way: Way, operation: str, seconds: int = 
     return None if same else "what arrived differs from what was sent"
 
 
+STATUS = """
+import ftplib, sys
+session = ftplib.FTP("{server}", timeout={seconds}, source_address=("{source}", 0))
+session.login()
+try:
+    print(session.sendcmd("STAT many"))
+except TimeoutError:
+    sys.exit("timed out")
+"""
+
+
 def narrow_transfer(client: Any, server: Any, router: Any, way: Way, seconds: int = SECONDS) -> str | None:
     """Try a download through the router's narrow link; return None where it passed, else curl's message."""
-    source = "203.0.113.1" if way.ip_version == 4 else "2001:db8:1::1"
-    gateway = address(router, way.ip_version)
-    # A new route has forgotten the MTU that an earlier transfer found.
-    server.check_output(f"ip route del {source} && ip route add {source} via {gateway}")
-    assert "mtu" not in server.check_output(f"ip route get {source}")
+    source = forget_path_mtu(server, router, way.ip_version)
     words = [source if word == "-" else word for word in way.curl]
-    words += ["--interface", source, "--output", "/dev/null", url(server, way.ip_version, "five-megabytes")]
+    words += ["--interface", source, "--output", "/dev/null", *site(server).words(way.ip_version, "five-megabytes")]
     result = curl(client, seconds, *words)
-    if result.rc == 0:
-        assert "mtu 1280" in server.check_output(f"ip route get {source}"), "no packet met the narrow link"
-        return None
-    return str(result.stderr).strip()
+    if result.rc != 0:
+        return str(result.stderr).strip()
+    met_narrow_link(server, source)
+    return None
+
+
+def narrow_status(client: Any, server: Any, router: Any, ip_version: int, seconds: int = SECONDS) -> str | None:
+    """Try a long answer on the control connection through the narrow link; return None where it passed."""
+    source = forget_path_mtu(server, router, ip_version)
+    program = STATUS.format(server=address(server, ip_version), source=source, seconds=seconds)
+    result = client.run("python3 -c %s", program)
+    if result.rc != 0:
+        return str(result.stderr).strip()
+    met_narrow_link(server, source)
+    return None
+
+
+def forget_path_mtu(server: Any, router: Any, ip_version: int) -> str:
+    """Let the server find the MTU anew; return the client's address behind the narrow link."""
+    source = "203.0.113.1" if ip_version == 4 else "2001:db8:1::1"
+    server.check_output(f"ip route del {source} && ip route add {source} via {address(router, ip_version)}")
+    assert "mtu" not in server.check_output(f"ip route get {source}")
+    return source
+
+
+def met_narrow_link(server: Any, source: str) -> None:
+    """Fail unless the server has found the narrow link."""
+    assert "mtu 1280" in server.check_output(f"ip route get {source}"), "no packet met the narrow link"

@@ -11,10 +11,11 @@ jumps, so their order never matters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Packet
 
 # Begins the comment of every rule, and tells our rules from those of others.
 MARK = "hostfw.conntrack: "
@@ -22,6 +23,8 @@ MARK = "hostfw.conntrack: "
 HELPER = "ftp"
 UNPRIVILEGED = "1024:65535"
 ICMP = {"ipv4": "icmp", "ipv6": "ipv6-icmp"}
+# Whose packets come in, and whose go out; a gateway's clients stand on its incoming side.
+SENDERS = {"server": ("client", "server"), "client": ("server", "client"), "gateway": ("client", "server")}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ class Chains:
         """Return the chain for the packets of data connections."""
         return f"{self.prefix}-DATA-{direction}"
 
+    @property
+    def icmp(self) -> str:
+        """The chain for the ICMP errors of FTP's connections."""
+        return f"{self.prefix}-ICMP"
+
+    def live(self, ip_version: str) -> str:
+        """Return the name of the set of the addresses that hold a control connection."""
+        return f"{self.prefix}-LIVE-{ip_version.upper()}"
+
     def all(self) -> tuple[tuple[str, str], ...]:
         """All chains as (table, name), each after those that jump to it."""
         return (
@@ -67,6 +79,7 @@ class Chains:
             ("filter", self.control("OUT")),
             ("filter", self.data("IN")),
             ("filter", self.data("OUT")),
+            ("filter", self.icmp),
         )
 
 
@@ -76,7 +89,7 @@ def control_flows(options: Options) -> list[Flow]:
 
 
 def data_flows(options: Options) -> list[Flow]:
-    """Return the data connections of the modes asked for."""
+    """Return the data connections of the modes asked for, as the helper announces them."""
     flows = []
     if options.active:
         port = options.data_port
@@ -89,17 +102,31 @@ def data_flows(options: Options) -> list[Flow]:
     return flows
 
 
-def accept(flow: Flow, sender: str, chain: str, source: str | None = None, destination: str | None = None) -> Rule:
+def tls_flows(options: Options) -> list[Flow]:
+    """Return the data connections of FTPS, which no helper announces."""
+    if not options.tls:
+        return []
+    return [replace(flow, words=f"FTPS {flow.words}", opening="NEW") for flow in data_flows(options)]
+
+
+def direction(options: Options, sender: str) -> str:
+    """Return the direction of the packets from one end, V(IN) or V(OUT)."""
+    return "IN" if sender == SENDERS[options.side][0] else "OUT"
+
+
+def accept(options: Options, flow: Flow, sender: str, *, data: bool = False, peer: str | None = None) -> Rule:
     """Return the rule that accepts a flow's packets from one end, V(client) or V(server)."""
     opens = sender == flow.opened_by
     from_client = sender == "client"
+    way = direction(options, sender)
+    chains = Chains(options.prefix)
     return Rule(
         table="filter",
-        chain=chain,
+        chain=chains.data(way) if data else chains.control(way),
         jump="ACCEPT",
         protocol="tcp",
-        source=source,
-        destination=destination,
+        source=peer if way == "IN" else None,
+        destination=peer if way == "OUT" else None,
         source_port=flow.client_port if from_client else flow.server_port,
         destination_port=flow.server_port if from_client else flow.client_port,
         ctstate=(flow.opening, "ESTABLISHED") if opens else ("ESTABLISHED",),
@@ -108,69 +135,184 @@ def accept(flow: Flow, sender: str, chain: str, source: str | None = None, desti
 
 
 def rules(options: Options, ip_version: str) -> list[Rule]:
-    """Return the rules inside our chains, for a server."""
-    chains = Chains(options.prefix)
+    """Return the rules inside our chains."""
     peers = options.peers.get(ip_version, ())
-    found: list[Rule] = []
     if options.state == "absent" or not peers:
-        return found
+        return []
+    found: list[Rule] = []
     for flow in control_flows(options):
         for peer in peers:
-            found += [
-                Rule(
-                    table="raw",
-                    chain=chains.helper,
-                    jump="CT",
-                    helper=HELPER,
-                    protocol="tcp",
-                    source=peer,
-                    destination_port=flow.server_port,
-                    # What the host only forwards keeps the treatment that it had.
-                    destination_type="LOCAL",
-                    comment=f"{MARK}{flow.words}: gets the {HELPER} helper",
-                ),
-                accept(flow, "client", chains.control("IN"), source=peer),
-                accept(flow, "server", chains.control("OUT"), destination=peer),
-            ]
+            found += _control(options, flow, peer, ip_version)
     for flow in data_flows(options):
-        found += [accept(flow, "client", chains.data("IN")), accept(flow, "server", chains.data("OUT"))]
-    found.append(
-        Rule(
-            table="filter",
-            chain=chains.data("IN"),
-            jump="ACCEPT",
-            protocol=ICMP[ip_version],
-            ctstate=("RELATED",),
-            comment=f"{MARK}ICMP errors of data connections (path MTU)",
-        )
-    )
-    for direction in ("IN", "OUT"):
+        found += [accept(options, flow, sender, data=True) for sender in ("client", "server")]
+    chains = Chains(options.prefix)
+    for way in ("IN", "OUT"):
         found += [
             Rule(
                 table="filter",
-                chain=chains.control(direction),
-                jump=chains.data(direction),
+                chain=chains.control(way),
+                jump=chains.data(way),
                 helper=HELPER,
-                source=peer if direction == "IN" else None,
-                destination=peer if direction == "OUT" else None,
+                source=peer if way == "IN" else None,
+                destination=peer if way == "OUT" else None,
                 comment=f"{MARK}data connections of the {HELPER} helper",
             )
             for peer in peers
         ]
+    for flow in tls_flows(options):
+        found += _tls(options, flow, ip_version)
+    return found + _icmp(options, ip_version)
+
+
+def _control(options: Options, flow: Flow, peer: str | None, ip_version: str) -> list[Rule]:
+    """Return the rules of a control connection."""
+    chains = Chains(options.prefix)
+    found = [
+        Rule(
+            table="raw",
+            chain=chains.helper,
+            jump="CT",
+            helper=HELPER,
+            protocol="tcp",
+            source=None if options.side == "client" else peer,
+            destination=peer if options.side == "client" else None,
+            destination_port=flow.server_port,
+            # What a server only forwards keeps the treatment that it had. On a gateway, an
+            # address of its own may be that of a server behind it (DNAT).
+            destination_type="LOCAL" if options.side == "server" else None,
+            comment=f"{MARK}{flow.words}: gets the {HELPER} helper",
+        ),
+        accept(options, flow, "client", peer=peer),
+        accept(options, flow, "server", peer=peer),
+    ]
+    if options.tls:
+        sender = SENDERS[options.side][0]
+        found.append(
+            replace(
+                accept(options, flow, sender, peer=peer),
+                jump="SET",
+                # Not NEW: the sender of a lone SYN may be forged.
+                ctstate=("ESTABLISHED",),
+                live_set=chains.live(ip_version),
+                comment=f"{MARK}{flow.words}: {sender} is live",
+            )
+        )
+    return found
+
+
+def _tls(options: Options, flow: Flow, ip_version: str) -> list[Rule]:
+    """Return the rules of a data connection of FTPS: opened only where there is a live control connection."""
+    both = [accept(options, flow, sender) for sender in ("client", "server")]
+    opens, answers = both if flow.opened_by == "client" else reversed(both)
+    way = direction(options, flow.opened_by)
+    return [
+        replace(
+            opens,
+            ctstate=(flow.opening,),
+            live_set=Chains(options.prefix).live(ip_version),
+            live_end="src" if way == "IN" else "dst",
+        ),
+        # It may go on for longer than the control connection is quiet.
+        replace(opens, ctstate=("ESTABLISHED",), comment=f"{MARK}{flow.words}: {flow.opened_by} goes on"),
+        answers,
+    ]
+
+
+def _icmp(options: Options, ip_version: str) -> list[Rule]:
+    """Return the rules that accept the ICMP errors of FTP's connections and of no others."""
+    chains = Chains(options.prefix)
+
+    def accepted(words: str) -> Rule:
+        return Rule("filter", chains.icmp, "ACCEPT", comment=f"{MARK}ICMP errors of {words}")
+
+    found = [
+        Rule(
+            table="filter",
+            chain=chains.control(way),
+            jump=chains.icmp,
+            protocol=ICMP[ip_version],
+            ctstate=("RELATED",),
+            comment=f"{MARK}ICMP errors (path MTU)",
+        )
+        for way in (("IN", "OUT") if options.side == "gateway" else ("IN",))
+    ]
+    found.append(replace(accepted(f"data connections of the {HELPER} helper"), helper=HELPER))
+    for flow in control_flows(options) + tls_flows(options):
+        ports = flow.client_port, flow.server_port
+        opener, opened = ports if flow.opened_by == "client" else reversed(ports)
+        found.append(replace(accepted(flow.words), opener_port=opener, opened_port=opened))
     return found
 
 
 def jumps(options: Options, ip_version: str) -> list[Rule]:
     """Return the jumps from the built-in chains into ours."""
-    chains = Chains(options.prefix)
-    found: list[Rule] = []
     if options.state == "absent" or not options.peers.get(ip_version):
-        return found
+        return []
+    chains = Chains(options.prefix)
+    if options.side == "gateway":
+        return _gateway_jumps(options, chains, ICMP[ip_version])
+    found: list[Rule] = []
     for interface in options.interfaces:
         comment = f"{MARK}FTP on {interface or 'any interface'}"
         found += [
-            Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface),
+            Rule("raw", "OUTPUT", chains.helper, comment=comment, out_interface=interface)
+            if options.side == "client"
+            else Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface),
             Rule("filter", "INPUT", chains.control("IN"), comment=comment, in_interface=interface),
             Rule("filter", "OUTPUT", chains.control("OUT"), comment=comment, out_interface=interface),
         ]
     return found
+
+
+def _gateway_jumps(options: Options, chains: Chains, icmp: str) -> list[Rule]:
+    found: list[Rule] = []
+    for interface in options.interfaces:
+        comment = f"{MARK}FTP from {interface or 'any interface'}"
+        found.append(Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface))
+        for out in options.out_interfaces:
+            comment = f"{MARK}FTP from {interface or 'any interface'} to {out or 'any interface'}"
+            found += [
+                Rule(
+                    "filter",
+                    "FORWARD",
+                    chains.control("IN"),
+                    comment=f"{comment}: client",
+                    in_interface=interface,
+                    out_interface=out,
+                ),
+                Rule(
+                    "filter",
+                    "FORWARD",
+                    chains.control("OUT"),
+                    comment=f"{comment}: server",
+                    in_interface=out,
+                    out_interface=interface,
+                ),
+            ]
+    # Where the narrow link is the gateway's own, the ICMP error is too.
+    return found + [
+        Rule(
+            "filter",
+            "OUTPUT",
+            chains.icmp,
+            comment=f"{MARK}ICMP errors (path MTU) on {interface or 'any interface'}",
+            protocol=icmp,
+            out_interface=interface,
+            ctstate=("RELATED",),
+        )
+        for interface in dict.fromkeys(options.interfaces + options.out_interfaces)
+    ]
+
+
+def packets(options: Options, jump: Rule) -> Packet:
+    """Return the packets that a jump is for."""
+    states = {"RELATED", "ESTABLISHED"}
+    opening = Chains(options.prefix).control(direction(options, "client"))
+    if jump.table == "raw" or jump.jump == opening or options.tls:
+        states.add("NEW")
+    return Packet(
+        protocol=jump.protocol or "tcp",
+        states=frozenset(jump.ctstate or states),
+        in_interface=jump.in_interface,
+        out_interface=jump.out_interface,
+    )

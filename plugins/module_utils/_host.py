@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ from pathlib import Path
 # RTF_UP and RTF_REJECT in the kernel's route.h.
 ROUTE_UP = 0x0001
 ROUTE_REJECT = 0x0200
+
+HELPER = "nf_conntrack_ftp"
+NAT_HELPER = "nf_nat_ftp"
 
 PACKAGE_MANAGERS = ("apt-get", "dnf", "dnf5", "yum", "microdnf", "zypper", "apk", "pacman")
 
@@ -47,9 +51,38 @@ def default_interfaces(root: str = "/") -> list[str]:
     return list(dict.fromkeys(name for _metric, name in best.values()))
 
 
+def release() -> str:
+    """Return the running kernel's release, as C(uname -r) prints it."""
+    return os.uname().release
+
+
 def helper_ready(module: str, root: str = "/") -> bool:
     """Tell whether a kernel module is loaded or built in (it must be one with parameters)."""
     return Path(root, "sys/module", module).is_dir()
+
+
+def nat_helper_ready(module: str, release: str, root: str = "/") -> bool:
+    """Tell whether a kernel module without parameters is loaded or built in.
+
+    :arg release: the kernel's release, as C(uname -r) prints it
+    """
+    if helper_ready(module, root):
+        return True
+    builtin = Path(root, "lib/modules", release, "modules.builtin")
+    # Containers see the kernel's symbols, but not its folder of modules.
+    source = builtin if builtin.exists() else Path(root, "proc/kallsyms")
+    try:
+        return module in source.read_text(encoding="utf-8", errors="replace").replace("-", "_")
+    except OSError:
+        return False
+
+
+def setting(path: str, root: str = "/") -> str | None:
+    """Return what a file of /proc/sys or /sys/module says; None where there is none."""
+    try:
+        return Path(root, path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
 
 
 def module_missing(module: str, release: str, root: str = "/") -> str | None:

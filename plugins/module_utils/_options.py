@@ -20,6 +20,7 @@ from typing import Any, Union
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 MODES = ("active", "passive", "both")
+SIDES = ("server", "client", "gateway")
 POSITIONS = ("auto", "first", "last")
 STATES = ("present", "absent")
 IP_VERSIONS = ("ipv4", "ipv6")
@@ -30,6 +31,8 @@ CHAIN_NAME_LENGTH = 28
 INTERFACE_NAME_LENGTH = 15
 LAST_PORT = 65535
 LONGEST_CHAIN_SUFFIX = "-DATA-OUT"
+# FTPS opens the passive ports themselves; a range as wide as this is no restriction.
+WIDE_RANGE = 1000
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,20 @@ class Options:
     """The inputs of one instance of the role.
 
     - interfaces: names and wildcards as iptables takes them; (None,) is every interface
+    - out_interfaces: those on the servers' side of a gateway, in the same form; else empty
     - control_ports: such as ("21",)
     - data_port: such as "20"; None is any
     - passive_ports: a port or a range, such as "1024:65535"
-    - peers: for each IP version asked for, the clients' networks as iptables prints
-      them; (None,) is everybody, an empty tuple nobody
+    - peers: for each IP version asked for, the networks of the other end (on a gateway,
+      of the clients) as iptables prints them; (None,) is everybody, an empty tuple nobody
     """
 
+    side: str
     mode: str
     interfaces: tuple[str | None, ...]
+    out_interfaces: tuple[str | None, ...]
+    nat: bool
+    tls: bool
     control_ports: tuple[str, ...]
     data_port: str | None
     passive_ports: str
@@ -73,20 +81,62 @@ def parse(inputs: Mapping[str, Any], interfaces: Sequence[str], default_interfac
     :arg default_interfaces: the names of those that its default routes use
     """
     state = choice("ftp_state", inputs["state"], STATES)
-    return Options(
+    side = choice("ftp_side", inputs["side"], SIDES)
+    on: tuple[str | None, ...] = (None,)
+    out: tuple[str | None, ...] = ()
+    if state == "present":  # what is to go may stand on an interface that has gone already
+        check_gateway(side, inputs)
+        on = parse_interfaces("ftp_interface", inputs["interface"], interfaces, default_interfaces)
+        if side == "gateway":
+            out = parse_interfaces("ftp_out_interface", inputs["out_interface"], interfaces)
+    options = Options(
+        side=side,
         mode=choice("ftp_mode", inputs["mode"], MODES),
-        # What is to go may stand on an interface that has gone already.
-        interfaces=parse_interfaces(inputs["interface"], interfaces, default_interfaces)
-        if state == "present"
-        else (None,),
+        interfaces=on,
+        out_interfaces=out,
+        nat=inputs["nat"],
+        tls=inputs["tls"],
         control_ports=parse_control_ports(inputs["control_ports"]),
-        data_port=parse_data_port(inputs["data_port"]),
+        data_port=parse_data_port(inputs["data_port"], side),
         passive_ports=parse_port_range("ftp_passive_ports", inputs["passive_ports"]),
         peers=parse_peers(inputs["allowed_addresses"], inputs["ip_versions"]),
         position=choice("ftp_position", inputs["position"], POSITIONS),
         prefix=parse_prefix(inputs["chain_prefix"]),
         state=state,
     )
+    if options.tls and state == "present":
+        check_tls(options)
+    return options
+
+
+def check_gateway(side: str, inputs: Mapping[str, Any]) -> None:
+    """Check the inputs that only a gateway has, and those that it must have."""
+    if side == "gateway":
+        for name, where in (("interface", "clients"), ("out_interface", "servers")):
+            if not inputs[name]:
+                raise ValueError(f"ftp_{name}: must be set with ftp_side gateway, to where the {where} are")
+        return
+    for name in ("out_interface", "nat"):
+        if inputs[name]:
+            raise ValueError(f"ftp_{name}: is for ftp_side gateway only, got {inputs[name]!r} with ftp_side {side}")
+
+
+def check_tls(options: Options) -> None:
+    """Check that FTPS does not open more than its user knows."""
+    anybody = any(None in peers for peers in options.peers.values())
+    first, _colon, last = options.passive_ports.partition(":")
+    count = int(last or first) - int(first) + 1
+    why = "the helper cannot read an encrypted control connection, so FTPS opens its data ports without it"
+    if options.passive and anybody and count >= WIDE_RANGE:
+        raise ValueError(
+            f"ftp_tls: {why}; set ftp_passive_ports to the server's range, narrower than {WIDE_RANGE} ports "
+            f"(got {options.passive_ports}, {count} ports), or set ftp_allowed_addresses"
+        )
+    if options.active and anybody and options.side != "server":
+        raise ValueError(
+            f"ftp_tls: {why}; in active mode those are all high ports of the client: "
+            f"set ftp_mode to passive (got {options.mode}), or set ftp_allowed_addresses"
+        )
 
 
 def bad(name: str, allowed: str, got: object) -> ValueError:
@@ -128,13 +178,19 @@ def parse_control_ports(values: Sequence[str]) -> tuple[str, ...]:
     return unique(ports)
 
 
-def parse_data_port(value: str) -> str | None:
-    """Return the server's port of active data connections; None for any."""
-    if value == "any":
+def parse_data_port(value: str, side: str) -> str | None:
+    """Return the server's port of active data connections; None for any.
+
+    A server knows its own, V(20) as RFC 959 has it; other servers may run without the
+    privilege that it takes.
+    """
+    if value == "any" or (value == "auto" and side != "server"):
         return None
+    if value == "auto":
+        return "20"
     port = parse_port(value)
     if port is None:
-        raise bad("ftp_data_port", "a port from 1 to 65535, or any", value)
+        raise bad("ftp_data_port", "a port from 1 to 65535, auto or any", value)
     return str(port)
 
 
@@ -151,7 +207,7 @@ def parse_port_range(name: str, value: str) -> str:
 
 
 def parse_interfaces(
-    values: Sequence[str], interfaces: Sequence[str], default_interfaces: Sequence[str]
+    name: str, values: Sequence[str], interfaces: Sequence[str], default_interfaces: Sequence[str] = ()
 ) -> tuple[str | None, ...]:
     """Return the interfaces as iptables takes them; (None,) for every interface.
 
@@ -161,18 +217,18 @@ def parse_interfaces(
     if not values:
         if not default_interfaces:
             raise ValueError(
-                "ftp_interface: is not set and this host has no default route to take it from; "
+                f"{name}: is not set and this host has no default route to take it from; "
                 f"set it to an interface of this host ({has}), a wildcard such as eth+, or any"
             )
         return unique(default_interfaces)
     if "any" in values:
         if len(set(values)) > 1:
-            raise bad("ftp_interface", "any alone, or names and wildcards without any", list(values))
+            raise bad(name, "any alone, or names and wildcards without any", list(values))
         return (None,)
     for value in values:
         wildcard = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\+", value) and len(value) <= INTERFACE_NAME_LENGTH
         if not wildcard and value not in interfaces:
-            raise bad("ftp_interface", f"an interface of this host ({has}), a wildcard such as eth+, or any", value)
+            raise bad(name, f"an interface of this host ({has}), a wildcard such as eth+, or any", value)
     return unique(values)
 
 

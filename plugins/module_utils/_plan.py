@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,10 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, stops
 
 TABLES = ("raw", "filter")
+# The timeout, in seconds, is renewed by each packet of the control connection; a client opens its data connection
+# right after one. The kernel does not enlarge a set from a packet's path: its hash has room for all from the start.
+_ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60")
+LIVE_SET = {"ipv4": ("hash:ip", "family", "inet", *_ROOM), "ipv6": ("hash:ip", "family", "inet6", *_ROOM)}
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
 
@@ -27,36 +32,39 @@ IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
 class Plan:
     """What is to be done, in the order of its fields.
 
-    - chains: C(program) and C(lines) for iptables-restore --noflush, one item an IP version
+    - prepare: commands, each C(argv) and what it reads as C(stdin)
     - helper_rules: arguments of hostfw.conntrack.helper_rule
     - rules: arguments of ansible.builtin.iptables, the jumps last
-    - restores: like chains
+    - finish: like prepare
+    - sets: the ipsets that prepare creates
     - conflicts: why nothing can be done
     """
 
-    chains: list[dict[str, str]] = field(default_factory=list)
+    sets: list[str] = field(default_factory=list)
+    prepare: list[dict[str, Any]] = field(default_factory=list)
     helper_rules: list[dict[str, Any]] = field(default_factory=list)
     rules: list[dict[str, Any]] = field(default_factory=list)
-    restores: list[dict[str, str]] = field(default_factory=list)
+    finish: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
     diff: str = ""
 
     @property
     def changed(self) -> bool:
         """Tell whether there is anything to do to the rules."""
-        return bool(self.chains or self.helper_rules or self.rules or self.restores)
+        return bool(self.prepare or self.helper_rules or self.rules or self.finish)
 
 
-def plan(options: Options, current: Mapping[str, Ruleset], *, together: bool) -> Plan:
+def plan(options: Options, current: Mapping[str, Ruleset], sets: Mapping[str, str], *, together: bool) -> Plan:
     """Return what turns the current rules into those that the options ask for.
 
     :arg current: the rules of each IP version that can be read on the host
+    :arg sets: the type and the family of each ipset of the host, such as V(hash:ip inet)
     :arg together: whether one item may add a rule for both IP versions
     """
     result = Plan()
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
-        result.conflicts += _conflicts(options, ip_version, ruleset)
+        result.conflicts += _conflicts(options, ip_version, ruleset, sets)
         changes[ip_version] = _Changes(options, ip_version, ruleset)
     if result.conflicts:
         return result
@@ -75,8 +83,15 @@ def plan(options: Options, current: Mapping[str, Ruleset], *, together: bool) ->
     for arguments in result.helper_rules + result.rules:
         arguments["label"] = _label(arguments)
     for ip_version, change in changes.items():
-        result.chains += _restore(ip_version, change.chains)
-        result.restores += _restore(ip_version, change.restore)
+        name = Chains(options.prefix).live(ip_version)
+        live = options.tls and options.state == "present" and bool(options.peers.get(ip_version))
+        if live and name not in sets:
+            result.sets.append(name)
+            result.prepare.append(_command("ipset", "-exist", "create", name, *LIVE_SET[ip_version]))
+        result.prepare += _restore(ip_version, change.prepare)
+        result.finish += _restore(ip_version, change.finish)
+        if name in sets and not live:
+            result.finish.append(_command("ipset", "destroy", name))
     result.diff = "".join(
         _diff(ip_version, ruleset, changes[ip_version].after) for ip_version, ruleset in current.items()
     )
@@ -88,10 +103,17 @@ def ours(line: str, chains: Chains) -> bool:
     return _marked(line) and target_of(line) in [name for _table, name in chains.all()]
 
 
-def _conflicts(options: Options, ip_version: str, ruleset: Ruleset) -> list[str]:
+def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str]) -> list[str]:
     """Return why the rules of one IP version cannot become what the options ask for."""
     found = []
     chains = Chains(options.prefix)
+    name = chains.live(ip_version)
+    own = f"{LIVE_SET[ip_version][0]} {LIVE_SET[ip_version][2]}"
+    if options.tls and sets.get(name, own) != own:
+        found.append(
+            f"ipset {name} is not this role's, as it is of {sets[name]} and not of {own}; "
+            f"set ftp_chain_prefix to another name than {options.prefix}"
+        )
     if ip_version in options.peers:
         for table in ruleset.incompatible:
             found.append(
@@ -158,8 +180,8 @@ class _Changes:
         # the arguments of the jumps, with their place
         self.jumps: list[dict[str, Any]] = []
         # for each table the lines of iptables-restore, before all else and after it
-        self.chains: dict[str, list[str]] = {table: [] for table in TABLES}
-        self.restore: dict[str, list[str]] = {table: [] for table in TABLES}
+        self.prepare: dict[str, list[str]] = {table: [] for table in TABLES}
+        self.finish: dict[str, list[str]] = {table: [] for table in TABLES}
 
         if _foreign_chains(ruleset, self.own):
             return
@@ -170,6 +192,9 @@ class _Changes:
         for jump in wanted_jumps:
             self.add_jump(jump)
         # From here on in one transaction for each table, so that nothing is missing for a moment.
+        for rule in wanted_rules:
+            if rule.jump == "SET":
+                self.move_first(rule)
         for jump in wanted_jumps:
             self.move_jump(jump)
         self.remove_rules([*wanted_rules, *wanted_jumps])
@@ -180,16 +205,42 @@ class _Changes:
         for table, name in self.own.all():
             needed = any((rule.table, rule.chain) == (table, name) for rule in wanted)
             if needed and not self.after.has(table, name):
-                self.chains[table].append(f"-N {name}")
+                self.prepare[table].append(f"-N {name}")
                 self.after.tables.setdefault(table, {})[name] = []
 
     def add_rules(self, wanted: Sequence[Rule]) -> None:
         """Add the rules that are missing from our chains."""
         for rule in wanted:
             lines = self.after.tables[rule.table][rule.chain]
-            if not any(same(rule.line(), line) for line in lines):
+            if any(same(rule.line(), line) for line in lines):
+                continue
+            if rule.expressible:
                 self.rules.append(rule)
                 lines.append(rule.line())
+            elif rule.jump == "SET":
+                self.prepare[rule.table].append(_insert(rule.line(), 1))
+                lines.insert(0, rule.line())
+            else:
+                self.prepare[rule.table].append(rule.line())
+                lines.append(rule.line())
+
+    def place(self, jump: Rule) -> int:
+        """Return the index at which a jump is to be inserted."""
+        lines = self.after.chain(jump.table, jump.chain)
+        position = "auto" if jump.table == "raw" else self.options.position
+        if position == "last":
+            return len(lines)
+        if position == "first":
+            return next((index for index, line in enumerate(lines) if not _marked(line)), len(lines))
+        packet = _flows.packets(self.options, jump)
+        stopping = (index for index, line in enumerate(lines) if stops(self.after, jump.table, line, packet))
+        return next(stopping, len(lines))
+
+    def well_placed(self, jump: Rule, index: int) -> bool:
+        """Tell whether a jump stands where its position asks for; other instances of this role do not count."""
+        if jump.table != "raw" and self.options.position == "last":
+            return all(_marked(line) for line in self.after.chain(jump.table, jump.chain)[index + 1 :])
+        return index <= self.place(jump)
 
     def add_jump(self, jump: Rule) -> None:
         """Add a jump that is missing, at its place."""
@@ -197,27 +248,38 @@ class _Changes:
         self.after.policies.setdefault((jump.table, jump.chain), "ACCEPT")
         if any(same(jump.line(), line) for line in lines):
             return
-        place = _place(self.options, self.after, jump)
+        place = self.place(jump)
         arguments = jump.arguments(self.ip_version)
         if place < len(lines):
             arguments.update(action="insert", rule_num=str(place + 1))
         self.jumps.append(arguments)
         lines.insert(place, jump.line())
 
+    def move_first(self, rule: Rule) -> None:
+        """Leave a rule that only remembers a packet once, before those that accept it."""
+        lines = self.after.tables[rule.table][rule.chain]
+        standing = [line for line in lines if same(rule.line(), line)]
+        first = next(index for index, line in enumerate(lines) if target_of(line) != rule.jump)
+        if len(standing) == 1 and lines.index(standing[0]) < first:
+            return
+        for line in standing:
+            lines.remove(line)
+            self.finish[rule.table].append(_delete(line))
+        lines.insert(0, rule.line())
+        self.finish[rule.table].append(_insert(rule.line(), 1))
+
     def move_jump(self, jump: Rule) -> None:
         """Leave a jump once, at its place."""
         lines = self.after.tables[jump.table][jump.chain]
         standing = [line for line in lines if same(jump.line(), line)]
-        if len(standing) == 1 and _well_placed(self.options, self.after, jump, lines.index(standing[0])):
+        if len(standing) == 1 and self.well_placed(jump, lines.index(standing[0])):
             return
         for line in standing:
             lines.remove(line)
-            self.restore[jump.table].append(_delete(line))
-        place = _place(self.options, self.after, jump)
+            self.finish[jump.table].append(_delete(line))
+        place = self.place(jump)
         lines.insert(place, jump.line())
-        self.restore[jump.table].append(
-            jump.line().replace(f"-A {jump.chain}", f"-I {jump.chain} {place + 1}", 1),
-        )
+        self.finish[jump.table].append(_insert(jump.line(), place + 1))
 
     def remove_rules(self, wanted: Sequence[Rule]) -> None:
         """Remove the rules of ours that are not wanted, or are there twice; those of a chain that goes go with it."""
@@ -237,7 +299,7 @@ class _Changes:
                     if foreign or asked_for:
                         kept.append(line)
                     else:
-                        self.restore[table].append(_delete(line))
+                        self.finish[table].append(_delete(line))
                 lines[:] = kept
 
     def remove_chains(self, wanted: Sequence[Rule]) -> None:
@@ -247,7 +309,7 @@ class _Changes:
         gone = [chain for chain in gone if chain not in staying]
         for command in ("-F", "-X"):
             for table, name in gone:
-                self.restore[table].append(f"{command} {name}")
+                self.finish[table].append(f"{command} {name}")
         for table, name in gone:
             del self.after.tables[table][name]
 
@@ -256,31 +318,12 @@ def _delete(line: str) -> str:
     return line.replace("-A ", "-D ", 1)
 
 
-def _place(options: Options, ruleset: Ruleset, jump: Rule) -> int:
-    """Return the index at which a jump is to be inserted."""
-    lines = ruleset.chain(jump.table, jump.chain)
-    position = "auto" if jump.table == "raw" else options.position
-    if position == "first":
-        return next((index for index, line in enumerate(lines) if not _marked(line)), len(lines))
-    if position == "last":
-        return len(lines)
-    interface = jump.in_interface or jump.out_interface
-    return next(
-        (index for index, line in enumerate(lines) if stops(ruleset, jump.table, jump.chain, line, interface)),
-        len(lines),
-    )
+def _insert(line: str, number: int) -> str:
+    return re.sub(r"^-A (\S+)", rf"-I \1 {number}", line)
 
 
-def _well_placed(options: Options, ruleset: Ruleset, jump: Rule, index: int) -> bool:
-    """Tell whether a jump stands where its position asks for; other instances of this role do not count."""
-    lines = ruleset.chain(jump.table, jump.chain)
-    position = "auto" if jump.table == "raw" else options.position
-    if position == "first":
-        return all(_marked(line) for line in lines[:index])
-    if position == "last":
-        return all(_marked(line) for line in lines[index + 1 :])
-    interface = jump.in_interface or jump.out_interface
-    return not any(stops(ruleset, jump.table, jump.chain, line, interface) for line in lines[:index])
+def _command(*argv: str, stdin: str = "") -> dict[str, Any]:
+    return {"argv": list(argv), "stdin": stdin}
 
 
 def _marked(line: str) -> bool:
@@ -300,10 +343,11 @@ def _merge(items: Mapping[str, Sequence[dict[str, Any]]], *, together: bool) -> 
     return merged
 
 
-def _restore(ip_version: str, tables: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Return what iptables-restore is to run on and to read, if there is anything for it to do."""
+def _restore(ip_version: str, tables: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Return the command that changes the tables, each in one transaction, if there is anything for it to do."""
     lines = [line for table, commands in tables.items() if commands for line in (f"*{table}", *commands, "COMMIT")]
-    return [{"program": f"{PROGRAMS[ip_version]}-restore", "lines": "\n".join(lines) + "\n"}] if lines else []
+    program = f"{PROGRAMS[ip_version]}-restore"
+    return [_command(program, "--noflush", "-w", "60", stdin="\n".join(lines) + "\n")] if lines else []
 
 
 def _label(arguments: Mapping[str, Any]) -> str:

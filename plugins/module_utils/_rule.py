@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+# As iptables prints it: the number of IPPROTO_TCP.
+TCP = "6"
 # The order in which libxt_conntrack prints --ctstate, whatever the order it was given in.
 _CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
 
@@ -22,7 +24,12 @@ class Rule:
 
     All text is in the form that iptables prints: networks with their prefix length,
     ports as C(21) or C(1024:65535). With O(jump=CT), O(helper) is assigned to the
-    connection; with any other jump it is matched.
+    connection; with any other jump it is matched. O(live_set) likewise: with O(jump=SET)
+    the packet's sender enters it, with any other jump the packet's O(live_end) (C(src)
+    or C(dst)) must be in it.
+
+    O(opener_port) and O(opened_port) are the ports of a connection of TCP as its first
+    packet had them, whatever this packet is, such as an ICMP error.
     """
 
     table: str
@@ -38,7 +45,16 @@ class Rule:
     destination_port: str | None = None
     destination_type: str | None = None
     ctstate: tuple[str, ...] = ()
+    opener_port: str | None = None
+    opened_port: str | None = None
+    live_set: str | None = None
+    live_end: str | None = None
     helper: str | None = None
+
+    @property
+    def expressible(self) -> bool:
+        """Tell whether the arguments of a module can say this rule."""
+        return self.jump != "SET" and not (self.opener_port or self.opened_port)
 
     def spec(self) -> list[str]:
         """Return the rule's specification: what follows C(-A CHAIN), one word an item."""
@@ -53,7 +69,14 @@ class Rule:
         for match, *flags in (
             (self.protocol, ("--sport", self.source_port), ("--dport", self.destination_port)),
             ("addrtype", ("--dst-type", self.destination_type)),
-            ("conntrack", ("--ctstate", states or None)),
+            (
+                "conntrack",
+                ("--ctstate", states or None),
+                ("--ctproto", TCP if self.opener_port or self.opened_port else None),
+                ("--ctorigsrcport", self.opener_port),
+                ("--ctorigdstport", self.opened_port),
+            ),
+            ("set", ("--match-set", self.live_set, self.live_end)),
             ("helper", ("--helper", self.helper if self.jump != "CT" else None)),
             ("comment", ("--comment", self.comment)),
         ):
@@ -63,6 +86,8 @@ class Rule:
         words += ["-j", self.jump]
         if self.helper is not None and self.jump == "CT":
             words += ["--helper", self.helper]
+        if self.live_set is not None and self.jump == "SET":
+            words += ["--add-set", self.live_set, "src", "--exist"]
         return words
 
     def line(self) -> str:
@@ -91,15 +116,17 @@ class Rule:
             "destination_port": self.destination_port,
             "destination_type": self.destination_type,
             "ctstate": list(self.ctstate),
+            "match_set": self.live_set,
+            "match_set_flags": self.live_end,
             "helper": self.helper,
             "ip_version": ip_version,
         }
         return {name: value for name, value in values.items() if value}
 
 
-def _flags(*flags: tuple[str, str | None]) -> list[str]:
-    """Return those of the flags that have a value, each followed by it."""
-    return [word for flag, value in flags if value is not None for word in (flag, value)]
+def _flags(*flags: tuple[str | None, ...]) -> list[str]:
+    """Return those of the flags that have all their values, each followed by them."""
+    return [word for flag in flags if None not in flag for word in map(str, flag)]
 
 
 def quote(word: str) -> str:

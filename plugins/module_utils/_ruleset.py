@@ -12,12 +12,6 @@ from dataclasses import dataclass, field
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, clauses, target_of
 
-# The states of the packets of FTP that a built-in chain has to let through.
-STATES = {
-    "PREROUTING": {"NEW", "RELATED", "ESTABLISHED"},
-    "INPUT": {"NEW", "RELATED", "ESTABLISHED"},
-    "OUTPUT": {"RELATED", "ESTABLISHED"},
-}
 ALL_STATES = {"INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED"}
 
 # The targets after which a packet never reaches a jump further down. In table raw the
@@ -27,6 +21,29 @@ FINAL = {
     "filter": {"DROP", "REJECT"},
     "raw": {"DROP", "ACCEPT", "CT", "NOTRACK"},
 }
+
+
+# What --syn is printed as.
+SYN = Clause("--tcp-flags", ("FIN,SYN,RST,ACK", "SYN"))
+# The conditions that can be told to be false for a packet.
+KNOWN = {"-p", "-i", "-o", "--ctstate", "--state", "--icmpv6-type"}
+
+
+@dataclass(frozen=True)
+class Packet:
+    """The packets that a question is about.
+
+    - protocol: as iptables prints it
+    - states: the connection states that they have; all are needed
+    - in_interface, out_interface: names or wildcards; None is any
+    - icmp_type: as iptables prints it
+    """
+
+    protocol: str
+    states: frozenset[str]
+    in_interface: str | None = None
+    out_interface: str | None = None
+    icmp_type: str | None = None
 
 
 @dataclass
@@ -80,64 +97,103 @@ def parse(text: str, tables: Sequence[str]) -> Ruleset:
     return ruleset
 
 
-def stops(ruleset: Ruleset, table: str, chain: str, line: str, interface: str | None) -> bool:
-    """Tell whether a printed rule keeps everything that our jump is for from going on to it.
-
-    :arg chain: the built-in chain that the rule stands in
-    :arg interface: the interface of the jump; None for any
-    """
-    return _stops(ruleset, table, chain, line, interface, frozenset())
+def stops(ruleset: Ruleset, table: str, line: str, packet: Packet) -> bool:
+    """Tell whether a printed rule keeps some kind of the packets, from wherever they are, from going on behind it."""
+    return _stops(ruleset, table, line, packet, frozenset())
 
 
-def _stops(ruleset: Ruleset, table: str, hook: str, line: str, interface: str | None, callers: frozenset[str]) -> bool:
-    target: Clause | None = None
-    for clause in clauses(line):
-        if clause.option in ("-j", "-g"):
-            target = clause
-        elif not _certain(clause, hook, interface):
-            return False
-    if target is None:
+def _stops(ruleset: Ruleset, table: str, line: str, packet: Packet, callers: frozenset[str]) -> bool:
+    if not _surely(line, packet):
         return False
-    name = target.values[0]
+    name = target_of(line)
+    if name is None:
+        return False
     if name in FINAL[table]:
         return True
-    return name not in callers and _chain_stops(ruleset, table, hook, name, interface, callers | {name})
+    return name not in callers and _chain_stops(ruleset, table, name, packet, callers | {name})
 
 
-def _chain_stops(
-    ruleset: Ruleset, table: str, hook: str, chain: str, interface: str | None, callers: frozenset[str]
-) -> bool:
+def _chain_stops(ruleset: Ruleset, table: str, chain: str, packet: Packet, callers: frozenset[str]) -> bool:
     for line in ruleset.chain(table, chain):
-        if _stops(ruleset, table, hook, line, interface, callers):
+        if _stops(ruleset, table, line, packet, callers):
             return True
-        if target_of(line) == "RETURN" and all(_possible(clause, hook, interface) for clause in clauses(line)):
+        if target_of(line) == "RETURN" and _maybe(line, packet):
             return False  # what returns here may be FTP
     return False
 
 
-def _possible(clause: Clause, hook: str, interface: str | None) -> bool:
-    """Tell whether a condition can be true for a packet of FTP."""
-    if clause.option == "-p":
-        return (clause.values == ("tcp",)) is not clause.negated
-    if clause.option in ("-i", "-o", "--ctstate", "--state"):
-        return _certain(clause, hook, interface)
-    return True
+def may_pass(ruleset: Ruleset, chain: str, packet: Packet) -> bool:
+    """Tell whether some of the packets may pass a built-in chain of table filter."""
+    verdict = _may_pass(ruleset, chain, packet, frozenset())
+    return ruleset.policies.get(("filter", chain)) != "DROP" if verdict is None else verdict
 
 
-def _certain(clause: Clause, hook: str, interface: str | None) -> bool:
-    """Tell whether a condition lets through everything on one of the interfaces of the jump."""
-    if clause.option == "--comment":
+def _may_pass(ruleset: Ruleset, chain: str, packet: Packet, callers: frozenset[str]) -> bool | None:
+    """Return what becomes of the packets in a chain; None where they leave it at its end."""
+    for line in ruleset.chain("filter", chain):
+        if not _maybe(line, packet):
+            continue
+        name = target_of(line)
+        if name == "ACCEPT":
+            return True
+        verdict = None
+        if name in FINAL["filter"]:
+            verdict = False
+        elif name == "RETURN" and _surely(line, packet):
+            return None
+        elif name is not None and name not in callers:
+            verdict = _may_pass(ruleset, name, packet, callers | {name})
+        if verdict or (verdict is False and _surely(line, packet)):
+            return verdict
+    return None
+
+
+def drops(ruleset: Ruleset, chain: str, packet: Packet) -> bool:
+    """Tell whether a built-in chain of table filter drops what none of its rules names."""
+    return ruleset.policies.get(("filter", chain)) == "DROP" or any(
+        stops(ruleset, "filter", line, packet) for line in ruleset.chain("filter", chain)
+    )
+
+
+def accepting(ruleset: Ruleset, chain: str, packet: Packet, callers: frozenset[str] = frozenset()) -> str | None:
+    """Return the rule of table filter that accepts the packets for their state, whatever else they are."""
+    for line in ruleset.chain("filter", chain):
+        if not _surely(line, packet):
+            continue
+        name = target_of(line)
+        if name == "ACCEPT" and any(clause.option in ("--ctstate", "--state") for clause in clauses(line)):
+            return line
+        if name is not None and name not in callers:
+            found = accepting(ruleset, name, packet, callers | {name})
+            if found:
+                return found
+    return None
+
+
+def _surely(line: str, packet: Packet) -> bool:
+    """Tell whether a rule is for some kind of the packets, from wherever they are."""
+    return all(_certain(clause, packet) for clause in clauses(line))
+
+
+def _maybe(line: str, packet: Packet) -> bool:
+    """Tell whether a rule may be for some of the packets."""
+    return all(clause.option not in KNOWN or _certain(clause, packet) for clause in clauses(line))
+
+
+def _certain(clause: Clause, packet: Packet) -> bool:
+    """Tell whether a condition is true for some kind of the packets, from wherever they are."""
+    if clause.option in ("--comment", "-j", "-g"):
         return True
-    if clause.option == "-p":
-        return clause.values == ("tcp",) and not clause.negated
+    if clause.option in ("-p", "--icmpv6-type"):
+        known = packet.protocol if clause.option == "-p" else packet.icmp_type
+        return (clause.values[0] == known) is not clause.negated
     if clause.option in ("-i", "-o"):
+        interface = packet.in_interface if clause.option == "-i" else packet.out_interface
         return covers(clause.values[0], interface, negated=clause.negated)
     if clause.option in ("--ctstate", "--state"):
         states = set(clause.values[0].split(","))
-        return bool(STATES[hook] & (ALL_STATES - states if clause.negated else states))
-    if clause.option == "--tcp-flags":
-        return clause.values == ("FIN,SYN,RST,ACK", "SYN") and not clause.negated
-    return False
+        return bool(packet.states & (ALL_STATES - states if clause.negated else states))
+    return clause == SYN
 
 
 def covers(condition: str, interface: str | None, *, negated: bool) -> bool:

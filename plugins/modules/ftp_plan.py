@@ -27,6 +27,14 @@ attributes:
     platforms: posix
     support: full
 options:
+  side:
+    description: Where the host stands.
+    type: str
+    default: server
+    choices:
+      server: An FTP server runs on it.
+      client: It opens FTP sessions to servers.
+      gateway: It forwards FTP sessions between clients and servers.
   mode:
     description: Which data connections may be opened.
     type: str
@@ -37,27 +45,50 @@ options:
       both: Either.
   interface:
     description:
-      - The interfaces on which FTP clients are served, names, or wildcards such as V(eth+), or V(any) alone.
-      - An empty list stands for the interfaces of the default routes.
+      - The interfaces on which FTP passes, names, or wildcards such as V(eth+), or V(any) alone. On a gateway, those
+        on which the clients are.
+      - An empty list stands for the interfaces of the default routes, but not on a gateway.
     type: list
     elements: str
     default: []
+  out_interface:
+    description: With O(side=gateway), the interfaces on which the servers are, in the same form.
+    type: list
+    elements: str
+    default: []
+  nat:
+    description: With O(side=gateway), whether FTP crosses NAT here, which wants the kernel module C(nf_nat_ftp).
+    type: bool
+    default: false
   control_ports:
     description: The ports of the control connection.
     type: list
     elements: str
     default: ['21']
   data_port:
-    description: The port from which the server opens active data connections, or V(any).
+    description:
+      - The port from which the server opens active data connections, or V(any).
+      - V(auto) is V(20) with O(side=server), else V(any).
     type: str
-    default: '20'
+    default: auto
   passive_ports:
-    description: The port, or the range of ports C(first:last), to which clients open passive data connections.
+    description:
+      - The port, or the range of ports C(first:last), to which clients open passive data connections.
+      - With O(side=server), V(auto) takes it from the configuration of vsftpd, proftpd or pure-ftpd. Where none
+        of them says it, it is V(1024:65535).
     type: str
     default: '1024:65535'
+  tls:
+    description:
+      - Whether FTPS passes, too. Its data connections are opened without the helper, which cannot read an encrypted
+        control connection, but only for addresses that hold a control connection.
+      - In passive mode, it wants O(passive_ports) narrower than 1,000 ports, or O(allowed_addresses).
+    type: bool
+    default: false
   allowed_addresses:
     description:
-      - The addresses and networks of the clients, IPv4 and IPv6 mixed.
+      - The addresses and networks of the other end, IPv4 and IPv6 mixed. With O(side=client) that is the servers,
+        else the clients.
       - An empty list allows all. A list without networks of one IP version closes FTP over that version.
     type: list
     elements: str
@@ -68,7 +99,7 @@ options:
     elements: str
     default: [ipv4, ipv6]
   position:
-    description: Where the jumps stand in the chains INPUT and OUTPUT.
+    description: Where the jumps stand in the chains INPUT, OUTPUT and FORWARD.
     type: str
     default: auto
     choices:
@@ -128,16 +159,21 @@ load:
   elements: str
   returned: success
   sample: [nf_conntrack_ftp]
-chains:
-  description:
-    - What C(iptables-restore --noflush) and C(ip6tables-restore --noflush) are to read first, to create the missing
-      chains.
+passive_ports:
+  description: The passive ports that are let through, and where O(passive_ports=auto) found them.
+  type: dict
+  returned: success
+  sample:
+    ports: "50000:50999"
+    source: pasv_min_port and pasv_max_port of vsftpd in /etc/vsftpd.conf
+prepare:
+  description: Commands to run first, each with what it reads. They create chains, and what no module can express.
   type: list
   elements: dict
   returned: success
   sample:
-    - program: /usr/sbin/iptables-restore
-      lines: |
+    - argv: [/usr/sbin/iptables-restore, --noflush, -w, "60"]
+      stdin: |
         *filter
         -N FTP-IN
         COMMIT
@@ -170,16 +206,16 @@ rules:
       jump: ACCEPT
       protocol: tcp
       table: filter
-restores:
+finish:
   description:
-    - What C(iptables-restore --noflush) and C(ip6tables-restore --noflush) are to read at the end,
-      to move jumps and to remove rules and chains of the role that are not wanted any more.
+    - Commands to run at the end, to move jumps and to remove rules, chains and sets of the role that are not
+      wanted any more.
   type: list
   elements: dict
   returned: success
   sample:
-    - program: /usr/sbin/iptables-restore
-      lines: |
+    - argv: [/usr/sbin/iptables-restore, --noflush, -w, "60"]
+      stdin: |
         *filter
         -D FTP-IN -p tcp -m tcp --dport 22 -j ACCEPT
         COMMIT
@@ -190,15 +226,21 @@ conflicts:
   returned: when there are any; the module then fails
 """
 
-import os
+import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _host, _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils import (
+    _host,
+    _options,
+    _plan,
+    _ruleset,
+    _servers,
+    _warnings,
+)
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 
 SBIN = ["/usr/sbin", "/sbin", "/usr/local/sbin"]
-HELPER_MODULE = "nf_conntrack_ftp"
 
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
@@ -220,7 +262,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
                 module.warn(f"{program}: {line.lstrip('# ')}; rules there are not seen here, and may drop FTP")
         if code == 0:
             try:
-                current[ip_version] = _ruleset.parse(out, _plan.TABLES)
+                current[ip_version] = _ruleset.parse(out, (*_plan.TABLES, "nat"))
             except ValueError as exc:
                 module.fail_json(msg=f"{program}: {exc}")
         elif asked or "Permission denied" in err:
@@ -238,29 +280,63 @@ def unreadable(program: str, ip_version: str, error: str) -> str:
     return f"{program} failed; where the host has no {ip_version}, leave it out of ftp_ip_versions. It said: {error}"
 
 
-def modules_to_load(module: AnsibleModule) -> list[str]:
-    """Return the kernel modules that are neither loaded nor built in."""
-    if _host.helper_ready(HELPER_MODULE):
+def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
+    """Return the FTP servers of the host.
+
+    :raises ValueError: where V(auto) wants a configuration that cannot be understood
+    """
+    try:
+        return _servers.installed()
+    except ValueError:
+        if inputs["passive_ports"] == "auto":
+            raise
         return []
-    reason = _host.module_missing(HELPER_MODULE, os.uname().release)
-    if reason is not None:
-        module.fail_json(
-            msg=f"the kernel's FTP helper {HELPER_MODULE} is neither loaded nor built in, and cannot be loaded here: "
-            f"{reason}. In a container, run modprobe {HELPER_MODULE} on the container's host; elsewhere, install "
-            "the package with all modules of the running kernel, or reboot into the kernel that is installed"
-        )
-    return [HELPER_MODULE]
+
+
+def read_sets(module: AnsibleModule) -> dict[str, str]:
+    """Return the type and the family of each ipset."""
+    path = module.get_bin_path("ipset", opt_dirs=SBIN)
+    if path is None:
+        return {}
+    code, out, err = module.run_command([path, "-terse", "list"])
+    if code != 0:
+        module.fail_json(msg=f"ipset list failed: {err.strip()}")
+    return {
+        name: " ".join([kind, *re.findall(r"family (\w+)", header)])
+        for name, kind, header in re.findall(r"^Name: (.*)\nType: (.*)\n.*\nHeader: (.*)", out, re.MULTILINE)
+    }
+
+
+def modules_to_load(module: AnsibleModule, options: Options) -> list[str]:
+    """Return the kernel modules that are neither loaded nor built in."""
+    release = _host.release()
+    load = [] if _host.helper_ready(_host.HELPER) else [_host.HELPER]
+    if options.nat and not _host.nat_helper_ready(_host.NAT_HELPER, release):
+        load.append(_host.NAT_HELPER)
+    for name in load:
+        reason = _host.module_missing(name, release)
+        if reason is not None:
+            module.fail_json(
+                msg=f"the kernel's FTP helper {name} is neither loaded nor built in, and cannot be loaded here: "
+                f"{reason}. In a container, run modprobe {name} on the container's host; elsewhere, install "
+                "the package with all modules of the running kernel, or reboot into the kernel that is installed"
+            )
+    return load
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "side": {"type": "str", "default": "server", "choices": list(_options.SIDES)},
             "mode": {"type": "str", "default": "both", "choices": list(_options.MODES)},
             "interface": {"type": "list", "elements": "str", "default": []},
+            "out_interface": {"type": "list", "elements": "str", "default": []},
+            "nat": {"type": "bool", "default": False},
             "control_ports": {"type": "list", "elements": "str", "default": ["21"]},
-            "data_port": {"type": "str", "default": "20"},
+            "data_port": {"type": "str", "default": "auto"},
             "passive_ports": {"type": "str", "default": "1024:65535"},
+            "tls": {"type": "bool", "default": False},
             "allowed_addresses": {"type": "list", "elements": "str", "default": []},
             "ip_versions": {"type": "list", "elements": "str", "default": list(_options.IP_VERSIONS)},
             "position": {"type": "str", "default": "auto", "choices": list(_options.POSITIONS)},
@@ -271,40 +347,52 @@ def main() -> None:
         supports_check_mode=True,
     )
     inputs: dict[str, Any] = module.params
+    wanted = inputs["state"] == "present"
+    asked = inputs["passive_ports"]
     try:
+        servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
+        inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
         options = _options.parse(inputs, _host.interfaces(), _host.default_interfaces())
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
-    wanted = options.state == "present"
     current, packages = read(module, options)
-    load = modules_to_load(module) if wanted else []
+    load = modules_to_load(module, options) if wanted else []
     if load and module.get_bin_path("modprobe", opt_dirs=SBIN) is None:
         packages.append("kmod")
+    if wanted and options.tls and module.get_bin_path("ipset", opt_dirs=SBIN) is None:
+        packages.append("ipset")
     if packages and not any(module.get_bin_path(name) for name in _host.PACKAGE_MANAGERS):
         module.fail_json(
             msg=f"{' and '.join(packages)} must be installed, and this host has no package manager to do it with "
             f"({', '.join(_host.PACKAGE_MANAGERS)})"
         )
-    plan = _plan.plan(options, current, together=inputs["ip_versions_together"])
+    plan = _plan.plan(options, current, read_sets(module), together=inputs["ip_versions_together"])
     if plan.conflicts:
         module.fail_json(msg="; ".join(plan.conflicts), conflicts=plan.conflicts)
-    for wildcard in _host.unmatched(options.interfaces, _host.interfaces()):
+    for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
-    for restore in plan.chains + plan.restores:
-        # It is not there yet where iptables is still to be installed.
-        restore["program"] = module.get_bin_path(restore["program"], opt_dirs=SBIN) or restore["program"]
+    warnings = _warnings.warnings(options, current, servers)
+    if options.tls and options.passive and asked == "auto" and options.passive_ports == _servers.DEFAULT_PORTS:
+        warnings.append(f"ftp_passive_ports: FTPS opens {options.passive_ports}, {source}")
+    for warning in warnings:
+        module.warn(warning)
+    for command in plan.prepare + plan.finish:
+        # It is not there yet where its package is still to be installed.
+        command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=SBIN) or command["argv"][0]
     converged = not (packages or load or plan.changed)
     before = [f"+package {name}\n" for name in packages] + [f"+module {name}\n" for name in load]
+    before += [f"+ipset {name}\n" for name in plan.sets]
     module.exit_json(
         changed=not converged,
         converged=converged,
         packages=packages,
         load=load,
-        chains=plan.chains,
+        passive_ports={"ports": options.passive_ports, "source": source},
+        prepare=plan.prepare,
         helper_rules=plan.helper_rules,
         rules=plan.rules,
-        restores=plan.restores,
+        finish=plan.finish,
         diff={"prepared": "".join(before) + plan.diff},
     )
 

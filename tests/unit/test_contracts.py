@@ -47,6 +47,7 @@ def test_role_hands_every_input_to_the_module() -> None:
 
 def test_choices_are_those_that_the_code_allows() -> None:
     assert {name: spec["choices"] for name, spec in specs.items() if "choices" in spec} == {
+        "ftp_side": list(_options.SIDES),
         "ftp_mode": list(_options.MODES),
         "ftp_position": list(_options.POSITIONS),
         "ftp_state": list(_options.STATES),

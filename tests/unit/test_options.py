@@ -8,11 +8,15 @@ import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
 
 DEFAULTS: dict[str, Any] = {
+    "side": "server",
     "mode": "both",
     "interface": ["eth0"],
+    "out_interface": [],
+    "nat": False,
     "control_ports": ["21"],
-    "data_port": "20",
+    "data_port": "auto",
     "passive_ports": "1024:65535",
+    "tls": False,
     "allowed_addresses": [],
     "ip_versions": ["ipv4", "ipv6"],
     "position": "auto",
@@ -28,7 +32,7 @@ def parse(default_interfaces: list[str] | None = None, **inputs: object) -> _opt
 
 
 PORTS = "ftp_control_ports: must be a list of ports from 1 to 65535, got "
-DATA = "ftp_data_port: must be a port from 1 to 65535, or any, got "
+DATA = "ftp_data_port: must be a port from 1 to 65535, auto or any, got "
 RANGE = "ftp_passive_ports: must be a port or a range first:last, ports from 1 to 65535, got "
 INTERFACE = (
     "ftp_interface: must be an interface of this host (lo, eth0, eth1, br-lan, eth0.100), "

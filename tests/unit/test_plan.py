@@ -36,23 +36,29 @@ def planned(case: str) -> _plan.Plan:
     """Return the plan of a case."""
     inputs: dict[str, Any] = yaml.safe_load((GOLDEN / case / "inputs.yml").read_text(encoding="utf-8")) or {}
     together = inputs.pop("ip_versions_together", True)
+    sets = inputs.pop("ipsets", {})
     options = _options.parse({**DEFAULTS, **inputs}, INTERFACES, ["eth0"])
-    return _plan.plan(options, rulesets(case), together=together)
+    return _plan.plan(options, rulesets(case), sets, together=together)
+
+
+def commands(items: list[dict[str, Any]]) -> list[str]:
+    """Return commands with what they read."""
+    return [
+        line for item in items for line in (" ".join(item["argv"]), *map("  {}".format, item["stdin"].splitlines()))
+    ]
 
 
 def printed(plan: _plan.Plan) -> str:
     """Return a plan with one line an item, in the order in which it is carried out."""
-    lines = []
-    for item in plan.chains:
-        lines += [f"{item['program']} --noflush", *(f"  {line}" for line in item["lines"].splitlines())]
+    lines = commands(plan.prepare)
     for item in plan.helper_rules + plan.rules:
         names = [field.name for field in dataclasses.fields(Rule)]
-        line = Rule(**{name: item[name] for name in names if name in item}).line()
+        fields = {name: item[name] for name in names if name in item}
+        line = Rule(**fields, live_set=item.get("match_set"), live_end=item.get("match_set_flags")).line()
         if item.get("action") == "insert":
             line = line.replace(f"-A {item['chain']}", f"-I {item['chain']} {item['rule_num']}")
         lines.append(f"{item['ip_version']}: -t {item['table']} {line}")
-    for item in plan.restores:
-        lines += [f"{item['program']} --noflush", *(f"  {line}" for line in item["lines"].splitlines())]
+    lines += commands(plan.finish)
     lines += [f"conflict: {conflict}" for conflict in plan.conflicts]
     return "".join(f"{line}\n" for line in lines) or "nothing to do\n"
 
@@ -72,11 +78,12 @@ def test_items_are_labelled_in_words() -> None:
         "FTP-HELPER: control connection to port 21: gets the ftp helper (192.0.2.0/24)",
         "FTP-IN: data connections of the ftp helper (192.0.2.0/24)",
         "FTP-OUT: data connections of the ftp helper (192.0.2.0/24)",
+        "FTP-ICMP: ICMP errors of data connections of the ftp helper (IPv4)",
         "FTP-IN: control connection to port 21: client opens (192.0.2.0/24)",
         "FTP-OUT: control connection to port 21: server answers (192.0.2.0/24)",
         "FTP-DATA-IN: passive data connection to ports 1024-65535: client opens (IPv4)",
         "FTP-DATA-OUT: passive data connection to ports 1024-65535: server answers (IPv4)",
-        "FTP-DATA-IN: ICMP errors of data connections (path MTU) (IPv4)",
+        "FTP-IN: ICMP errors (path MTU) (IPv4)",
         "PREROUTING: FTP on eth0 (IPv4)",
         "INPUT: FTP on eth0 (IPv4)",
         "OUTPUT: FTP on eth0 (IPv4)",

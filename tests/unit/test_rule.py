@@ -5,23 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options, _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, Rule
+from test_options import DEFAULTS
 
 SAVES = sorted((Path(__file__).parent / "saves").glob("*.ipv?"))
-# What the hosts of these files were given; see saves/capture.
-INPUTS = {
-    "mode": "both",
-    "interface": ["eth0", "wlan+"],
-    "control_ports": ["21", "2121"],
-    "data_port": "any",
-    "passive_ports": "50000:50999",
-    "allowed_addresses": ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32", "2001:db8:1::7"],
-    "ip_versions": ["ipv4", "ipv6"],
-    "position": "auto",
-    "chain_prefix": "FTP",
-    "state": "present",
-}
+INSTANCES = yaml.safe_load((SAVES[0].parent / "instances.yml").read_text(encoding="utf-8"))
 
 
 def test_all_versions_of_iptables_are_there() -> None:
@@ -36,11 +26,12 @@ def test_all_versions_of_iptables_are_there() -> None:
 @pytest.mark.parametrize("path", SAVES, ids=lambda path: path.name)
 def test_rule_renders_as_iptables_prints_it(path: Path) -> None:
     ip_version = path.suffix[1:]
-    options = _options.parse(INPUTS, ["eth0"], [])
     ruleset = _ruleset.parse(path.read_text(encoding="utf-8"), ["raw", "filter"])
     expected: dict[tuple[str, str], list[str]] = {}
-    for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]:
-        expected.setdefault((rule.table, rule.chain), []).append(rule.line())
+    for prefix, inputs in INSTANCES.items():
+        options = _options.parse({**DEFAULTS, **inputs, "chain_prefix": prefix}, ["eth0"], [])
+        for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]:
+            expected.setdefault((rule.table, rule.chain), []).append(rule.line())
     found = {
         (table, chain): lines
         for table, chains in ruleset.tables.items()

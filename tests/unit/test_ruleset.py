@@ -27,6 +27,13 @@ def ruleset(*rules: str, table: str = "filter") -> _ruleset.Ruleset:
     return _ruleset.parse("\n".join([f"*{table}", ":INPUT ACCEPT [0:0]", *rules, "COMMIT", ""]), ["raw", "filter"])
 
 
+def packet(*states: str, **conditions: str) -> _ruleset.Packet:
+    """Return packets of FTP on eth0."""
+    return _ruleset.Packet(
+        "tcp", frozenset(states or {"NEW", "RELATED", "ESTABLISHED"}), **{"in_interface": "eth0", **conditions}
+    )
+
+
 STOPS = [
     ("-j DROP", True),
     ("-j REJECT --reject-with icmp-port-unreachable", True),
@@ -54,6 +61,7 @@ STOPS = [
     ("! -s 192.0.2.0/24 -j DROP", False),
     ("-p udp -j DROP", False),
     ("! -p tcp -j DROP", False),
+    ("! -p udp -j DROP", True),
     ("-p tcp -m tcp --dport 23 -j DROP", False),
     ("-p tcp -m tcp --dport 21 -j DROP", False),
     ("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j DROP", False),
@@ -89,7 +97,7 @@ CHAINS = (
 @pytest.mark.parametrize(("rule", "expected"), STOPS, ids=[rule for rule, _expected in STOPS])
 def test_rule_that_stops_everything_on_the_interface(rule: str, expected: bool) -> None:
     line = f"-A INPUT {rule}".strip()
-    assert _ruleset.stops(ruleset(line, *CHAINS), "filter", "INPUT", line, "eth0") is expected
+    assert _ruleset.stops(ruleset(line, *CHAINS), "filter", line, packet()) is expected
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,8 @@ def test_rule_that_stops_everything_on_the_interface(rule: str, expected: bool) 
 )
 def test_rule_that_stops_everything_going_out(chain: str, rule: str, expected: bool) -> None:
     line = f"-A {chain} {rule}"
-    assert _ruleset.stops(ruleset(line), "filter", chain, line, "eth0") is expected
+    outgoing = _ruleset.Packet("tcp", frozenset({"RELATED", "ESTABLISHED"}), out_interface="eth0")
+    assert _ruleset.stops(ruleset(line), "filter", line, outgoing) is expected
 
 
 @pytest.mark.parametrize(
@@ -113,12 +122,12 @@ def test_rule_that_stops_everything_going_out(chain: str, rule: str, expected: b
 )
 def test_rule_that_keeps_the_helper_away(rule: str, expected: bool) -> None:
     line = f"-A PREROUTING {rule}"
-    assert _ruleset.stops(ruleset(line, table="raw"), "raw", "PREROUTING", line, "eth0") is expected
+    assert _ruleset.stops(ruleset(line, table="raw"), "raw", line, packet()) is expected
 
 
 def test_ufw_stops_in_its_reject_chain_only() -> None:
     rules = ruleset(*UFW.strip().splitlines())
-    assert [_ruleset.stops(rules, "filter", "INPUT", line, "eth0") for line in rules.chain("filter", "INPUT")] == [
+    assert [_ruleset.stops(rules, "filter", line, packet()) for line in rules.chain("filter", "INPUT")] == [
         False,
         False,
         True,

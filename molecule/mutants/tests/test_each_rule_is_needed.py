@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 import testinfra
-from ftp import BLOCKED_SECONDS, SECONDS, WAYS, narrow_transfer, transfer
+from ftp import BLOCKED_SECONDS, SECONDS, WAYS, narrow_status, narrow_transfer, transfer
 
 server, client, router = (
     testinfra.get_host(f"docker://{os.environ['MOLECULE_SCENARIO_NAME']}-{name}")
@@ -33,7 +33,8 @@ def failures(version: int, seconds: int) -> list[str]:
             ):
                 if reason is not None:
                     return [f"{way}: {reason}"]
-    return []
+    reason = narrow_status(client, server, router, version, seconds)
+    return [] if reason is None else [f"control connection: {reason}"]
 
 
 def restore(version: int, table: str, line: str) -> None:
@@ -43,7 +44,7 @@ def restore(version: int, table: str, line: str) -> None:
 
 
 def test_there_are_rules() -> None:
-    assert len(RULES) == 26
+    assert len(RULES) == 30
 
 
 @pytest.mark.parametrize("version", PROGRAMS)

@@ -36,19 +36,27 @@ def expected(chain: str, mode: str, version: int) -> list[str]:
         "FTP-IN": [
             rule("FTP-IN", f"{tcp} --dport 21 {state} NEW,ESTABLISHED", f"{CONTROL} client opens", "ACCEPT"),
             rule("FTP-IN", "-m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-IN"),
+            rule(
+                "FTP-IN",
+                f"-p {'icmp' if version == 4 else 'ipv6-icmp'} {state} RELATED",
+                "ICMP errors (path MTU)",
+                "FTP-ICMP",
+            ),
         ],
         "FTP-OUT": [
             rule("FTP-OUT", f"{tcp} --sport 21 {state} ESTABLISHED", f"{CONTROL} server answers", "ACCEPT"),
             rule("FTP-OUT", "-m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-OUT"),
         ],
-        "FTP-DATA-IN": [
+        "FTP-ICMP": [
+            rule("FTP-ICMP", "-m helper --helper ftp", "ICMP errors of data connections of the ftp helper", "ACCEPT"),
             rule(
-                "FTP-DATA-IN",
-                f"-p {'icmp' if version == 4 else 'ipv6-icmp'} {state} RELATED",
-                "ICMP errors of data connections (path MTU)",
+                "FTP-ICMP",
+                "-m conntrack --ctproto 6 --ctorigdstport 21",
+                "ICMP errors of control connection to port 21",
                 "ACCEPT",
-            )
+            ),
         ],
+        "FTP-DATA-IN": [],
         "FTP-DATA-OUT": [],
     }
     if mode in ("active", "both"):
@@ -89,7 +97,7 @@ def expected(chain: str, mode: str, version: int) -> list[str]:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("chain", ["FTP-HELPER", "FTP-IN", "FTP-OUT", "FTP-DATA-IN", "FTP-DATA-OUT"])
+@pytest.mark.parametrize("chain", ["FTP-HELPER", "FTP-IN", "FTP-OUT", "FTP-DATA-IN", "FTP-DATA-OUT", "FTP-ICMP"])
 def test_chain_has_its_rules_and_no_other(server: Any, settings: dict[str, Any], chain: str, version: int) -> None:
     table = "raw" if chain == "FTP-HELPER" else "filter"
     found = server.iptables.rules(table, chain, version)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ftp import BLOCKED_SECONDS, OPERATIONS, WAYS, Way, address, narrow_transfer, transfer
+from ftp import BLOCKED_SECONDS, OPERATIONS, WAYS, Way, address, narrow_status, narrow_transfer, transfer
 
 LISTENER = """
 import socket
@@ -151,5 +151,5 @@ def test_port_that_another_helper_expects_stays_closed(server: Any, client: Any)
 def test_path_mtu_is_discovered(server: Any, client: Any, router: Any, settings: dict[str, Any]) -> None:
     ways = [way for way in WAYS if settings["ftp_mode"] in (way.mode, "both")]
     found = {str(way): narrow_transfer(client, server, router, way) for way in ways}
-    assert found
+    found |= {f"control IPv{version}": narrow_status(client, server, router, version) for version in (4, 6)}
     assert set(found.values()) == {None}, found

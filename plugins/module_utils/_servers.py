@@ -1,0 +1,269 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the FTP servers of the host say of data connections in their own configuration.
+
+Sources: vsftpd's parseconf.c and privops.c, ProFTPD's parser.c and mod_core.c,
+Pure-FTPd's simpleconf.c and Debian's pure-ftpd-wrapper.
+Options of the command line are not seen, nor is the configuration of further instances
+of a server, such as /etc/vsftpd/*.conf beside vsftpd.conf.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
+
+YES = ("yes", "on", "true", "1")
+NO = ("no", "false", "0")
+
+DEFAULT_PORTS = "1024:65535"
+
+# All three servers keep passive data connections out of the privileged ports.
+FIRST_PORT = 1024
+# vsftpd's where pasv_min_port is not set, in its tunables.c; its manual says otherwise.
+VSFTPD_FIRST_PORT = "5001"
+
+# A file that includes itself would never end.
+INCLUDE_DEPTH = 16
+
+
+@dataclass(frozen=True)
+class Server:
+    """An FTP server that is installed.
+
+    - name: vsftpd, proftpd or pure-ftpd
+    - path: the file, or the folder, of its configuration
+    - passive_ports: such as "50000:50999", or "50000"; None where nothing bounds them
+    - setting: what sets them, in words for a person
+    - passive, active: whether the mode is possible; False where the configuration forbids it
+    """
+
+    name: str
+    path: str
+    passive_ports: str | None
+    setting: str
+    passive: bool
+    active: bool
+
+
+def installed(root: str = "/") -> list[Server]:
+    """Return the servers of which both the program and the configuration are there.
+
+    Raises ValueError, naming file and setting, where passive ports are no ports.
+    """
+    servers = []
+    for read, programs, paths in (
+        (_vsftpd, ("vsftpd",), ("/etc/vsftpd/vsftpd.conf", "/etc/vsftpd.conf")),
+        (_proftpd, ("proftpd",), ("/etc/proftpd/proftpd.conf", "/etc/proftpd.conf")),
+        (
+            _pure_ftpd,
+            ("pure-ftpd", "pure-ftpd-ldap", "pure-ftpd-mysql", "pure-ftpd-postgresql"),
+            # Debian's wrapper reads the folder only, whatever the file beside it says.
+            ("/etc/pure-ftpd/conf", "/etc/pure-ftpd/pure-ftpd.conf", "/etc/pure-ftpd.conf"),
+        ),
+    ):
+        path = next((path for path in paths if _under(root, path).exists()), None)
+        if path and any(_under(root, f"/usr/sbin/{program}").exists() for program in programs):
+            servers.append(read(root, path))
+    return servers
+
+
+def passive_ports(inputs: Mapping[str, Any], servers: Sequence[Server]) -> tuple[str, str]:
+    """Return the input C(ftp_passive_ports) with V(auto) found out, and in words where it comes from.
+
+    :raises ValueError: for V(auto) where there is no one answer
+    """
+    if inputs["passive_ports"] != "auto":
+        return inputs["passive_ports"], "ftp_passive_ports"
+    if inputs["side"] != "server":
+        raise ValueError(
+            "ftp_passive_ports: must be a port or a range first:last where the server is elsewhere, "
+            f"got 'auto' with ftp_side {inputs['side']}"
+        )
+    found = {server.passive_ports: server for server in servers if server.passive_ports}
+    if len(found) > 1:
+        words = " and ".join(f"{ports} ({server.setting} in {server.path})" for ports, server in found.items())
+        raise ValueError(f"ftp_passive_ports: auto found {words}; set it to that of the server that runs")
+    for ports, server in found.items():
+        return str(ports), f"{server.setting} of {server.name} in {server.path}"
+    names = " and ".join(f"{server.name} in {server.path}" for server in servers) or "vsftpd, proftpd or pure-ftpd"
+    return DEFAULT_PORTS, f"the default, as no passive range is set for {names}"
+
+
+def _vsftpd(root: str, path: str) -> Server:
+    setting = "pasv_min_port and pasv_max_port"
+    # The last of several wins, as in a dictionary.
+    settings = dict(re.findall(r"^[ \t]*(\w+)=(.*)", _read(root, path), re.MULTILINE))
+    first = _atoi(settings.get("pasv_min_port", VSFTPD_FIRST_PORT))
+    last = _atoi(settings.get("pasv_max_port", "0"))
+    passive_ports = None
+    if last != "0" or ("pasv_min_port" in settings and first != "0"):
+        if first.isdecimal():
+            first = str(max(int(first), FIRST_PORT))
+        passive_ports = _ports(path, setting, [first, str(_options.LAST_PORT) if last == "0" else last])
+    return Server(
+        "vsftpd",
+        path,
+        passive_ports,
+        setting,
+        passive=settings.get("pasv_enable", "").strip().lower() not in NO,
+        active=settings.get("port_enable", "").strip().lower() not in NO,
+    )
+
+
+def _atoi(value: str) -> str:
+    """Return the number at the beginning, octal after a 0, as vsftpd reads it; else the value, for the error."""
+    match = re.match(r"\s*(0[0-7]*|[1-9][0-9]*)", value)
+    return str(int(match[1], 8 if match[1].startswith("0") else 10)) if match else value
+
+
+@dataclass
+class _Host:
+    """What ProFTPD's main server, a VirtualHost or a Global says.
+
+    - settings: by name in lower case, the file and the values; of several the first wins
+    - denied: the commands that a Limit names, and whether every such Limit denies them to everybody
+    """
+
+    settings: dict[str, list[str]] = field(default_factory=dict)
+    denied: dict[str, bool] = field(default_factory=dict)
+
+    def take(self, file: str, words: list[str], limited: list[str]) -> None:
+        name = words[0].lower()
+        if not limited:
+            self.settings.setdefault(name, [file, *words[1:]])
+        elif name != "order":
+            for command in limited:
+                self.denied[command] = self.denied.get(command, True) and name == "denyall"
+
+    def inherit(self, other: _Host) -> None:
+        self.settings = {**other.settings, **self.settings}
+        self.denied = {**other.denied, **self.denied}
+
+    def says(self, name: str) -> str:
+        return "".join(self.settings.get(name, [])[1:2]).lower()
+
+    def denies(self, *commands: str) -> bool:
+        return all(self.denied.get(command) for command in commands)
+
+
+def _proftpd(root: str, path: str) -> Server:
+    setting = "PassivePorts"
+    # Port 0 turns a host off, and SFTP has no data connections.
+    hosts = [host for host in _hosts(root, path) if host.says("port") != "0" and host.says("sftpengine") not in YES]
+    places = [host.settings.get("passiveports") for host in hosts]
+    ranges = [_ports(place[0], setting, place[1:]) for place in places if place]
+    ports = [int(port) for passive_ports in ranges for port in passive_ports.split(":")]
+    return Server(
+        "proftpd",
+        path,
+        # A host without a range of its own takes any port.
+        _options.parse_port_range(setting, f"{min(ports)}:{max(ports)}") if ports and all(places) else None,
+        setting,
+        passive=not all(host.denies("pasv", "epsv") for host in hosts),
+        active=not all(
+            host.denies("port", "eprt")
+            # Without root it cannot have the data port, which is the one below.
+            or (host.says("rootrevoke") in YES and (_options.parse_port(host.says("port")) or 21) < FIRST_PORT)
+            for host in hosts
+        ),
+    )
+
+
+def _hosts(root: str, path: str) -> list[_Host]:
+    """Return the main server and every VirtualHost, with what the Globals add to them.
+
+    What stands in IfModule, IfDefine or IfVersion is taken to hold.
+    """
+    hosts: list[_Host] = [_Host()]
+    shared: list[_Host] = []
+    # For each open section: the host that it is about, None where it is about some users
+    # or folders only, and the commands of the Limit.
+    sections: list[tuple[_Host | None, list[str]]] = [(hosts[0], [])]
+    for file, line in _lines(root, path):
+        words = re.split(r'[\s",]+', line.strip('\t\r ">'))
+        name = words[0].lower()
+        host, limited = sections[-1]
+        if name.startswith("</"):
+            sections = sections[:-1] or sections
+        elif name.startswith("<"):
+            if name in ("<virtualhost", "<global"):
+                host = _Host()
+                (shared if name == "<global" else hosts).append(host)
+            elif name == "<limit":
+                limited = [word.lower() for word in words[1:]]
+            elif name not in ("<ifmodule", "<ifdefine", "<ifversion"):
+                host = None
+            sections.append((host, limited))
+        elif host:
+            host.take(file, words, limited)
+    # A VirtualHost has nothing from the main server; of several Globals the last wins.
+    for host in hosts:
+        for other in reversed(shared):
+            host.inherit(other)
+    return hosts
+
+
+def _pure_ftpd(root: str, path: str) -> Server:
+    setting = "PassivePortRange"
+    entries = []
+    if _under(root, path).is_dir():
+        for name in (setting, "NATmode"):
+            if _under(root, f"{path}/{name}").exists():
+                entries += [(file, [name.lower(), *line.split()]) for file, line in _lines(root, f"{path}/{name}")]
+        # In Debian's files the first line wins, below the last.
+        entries.reverse()
+    else:
+        entries = [(file, re.split(r"[\s=:]+", line.strip().lower())) for file, line in _lines(root, path)]
+    passive_ports, passive = None, True
+    for file, (name, *values) in entries:
+        if name == setting.lower():
+            passive_ports = _ports(file, setting, values)
+        elif name == "natmode" and values and values[0].lower() in YES:
+            passive = False
+    return Server("pure-ftpd", path, passive_ports, setting, passive=passive, active=True)
+
+
+def _ports(path: str, setting: str, values: list[str]) -> str:
+    name = f"{path}: {setting}"
+    if len(values) != 2:  # noqa: PLR2004 - first and last
+        raise ValueError(f"{name}: must be two ports, got {' '.join(values)!r}")
+    return _options.parse_port_range(name, ":".join(values))
+
+
+def _lines(root: str, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield each line that says something, with its file; in place of an Include, the lines of its files."""
+    if depth > INCLUDE_DEPTH:
+        raise ValueError(f"{path}: Include: goes deeper than {INCLUDE_DEPTH} files")
+    # A comment ends with its line, even with a backslash at its end.
+    text = re.sub(r"#.*", "", _read(root, path)).replace("\\\n", " ")
+    for line in text.splitlines():
+        include = re.match(r"\s*include[\s=:\"]+([^\s\"]+)", line, re.IGNORECASE)
+        if include:
+            pattern = glob.escape(root.rstrip("/")) + "/" + include[1].lstrip("/")
+            for match in sorted(glob.glob(pattern)):  # noqa: PTH207 - a * of pathlib's takes hidden files
+                folder = Path(match)
+                for file in sorted(folder.iterdir()) if folder.is_dir() else [folder]:
+                    if file.is_file():
+                        yield from _lines(root, f"/{file.relative_to(root)}", depth + 1)
+        elif line.strip():
+            yield path, line
+
+
+def _read(root: str, path: str) -> str:
+    try:
+        return _under(root, path).read_text(encoding="utf-8", errors="replace")
+    except OSError as exc:
+        raise ValueError(f"{path}: cannot be read: {exc.strerror}") from exc
+
+
+def _under(root: str, path: str) -> Path:
+    return Path(root, path.lstrip("/"))

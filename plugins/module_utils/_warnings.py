@@ -1,0 +1,113 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What on a host keeps FTP from passing, or lets in more than FTP, although our rules are as they should be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import (
+    Packet,
+    Ruleset,
+    accepting,
+    drops,
+    may_pass,
+)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
+
+PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+# RFC 4861, section 4.
+NEIGHBOUR = {"135": "solicitations", "136": "advertisements"}
+FORWARDING = {"ipv4": "net/ipv4/ip_forward", "ipv6": "net/ipv6/conf/all/forwarding"}
+LOOSE = "sys/module/nf_conntrack_ftp/parameters/loose"
+
+
+def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence[Server], root: str = "/") -> list[str]:
+    """Return the warnings for a host, each naming the rule or the setting.
+
+    :arg servers: those that the host itself runs
+    """
+    if options.state == "absent":
+        return []
+    found = []
+    for server in servers:
+        for mode, allowed in (("active", server.active), ("passive", server.passive)):
+            if options.mode in (mode, "both") and not allowed:
+                found.append(
+                    f"ftp_mode {options.mode} lets {mode} mode through, which {server.name} forbids in {server.path}"
+                )
+    for ip_version, ruleset in current.items():
+        if options.peers.get(ip_version):
+            found += _related(options, ip_version, ruleset)
+            if ip_version == "ipv6":
+                found += _neighbours(options, ruleset)
+            if options.side == "gateway":
+                found += _gateway(options, ip_version, ruleset, root)
+    if _host.setting(LOOSE, root) == "Y":
+        found.append(
+            "the FTP helper's parameter loose is on: a server, or a client, can make it expect a data connection "
+            f"with a third host; write N to /{LOOSE}, and take loose from the files in /etc/modprobe.d"
+        )
+    return found
+
+
+def _related(options: Options, ip_version: str, ruleset: Ruleset) -> list[str]:
+    """Warn of rules of others that accept whatever any helper expects."""
+    found = {}
+    for jump in _flows.jumps(options, ip_version):
+        packet = replace(_flows.packets(options, jump), states=frozenset({"RELATED"}))
+        line = accepting(ruleset, jump.chain, packet) if jump.table == "filter" and packet.protocol == "tcp" else None
+        if line and drops(ruleset, jump.chain, packet):
+            found[line] = (
+                f"{PROGRAMS[ip_version]} accepts RELATED from any helper, to any port, in {jump.chain}, so the "
+                f"role's restrictions end at this rule: {line}; let it accept ESTABLISHED only, and RELATED "
+                f"with -p {_flows.ICMP[ip_version]} only"
+            )
+    return list(found.values())
+
+
+def _neighbours(options: Options, ruleset: Ruleset) -> list[str]:
+    """Warn where IPv6 cannot find its neighbours."""
+    found = []
+    for interface in options.interfaces + options.out_interfaces:
+        packet = Packet("ipv6-icmp", frozenset({"UNTRACKED"}), interface, interface)
+        found += [
+            f"ip6tables drops neighbour {words} in {chain} on {interface or 'any interface'}, so nothing of IPv6 can "
+            f"pass there; accept them: ip6tables -I {chain} -p ipv6-icmp --icmpv6-type {icmp_type} -j ACCEPT"
+            for chain in ("INPUT", "OUTPUT")
+            for icmp_type, words in NEIGHBOUR.items()
+            if not may_pass(ruleset, chain, replace(packet, icmp_type=icmp_type))
+        ]
+    return found
+
+
+def _gateway(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[str]:
+    """Warn of forwarding that is off, and of NAT that the inputs do not speak of."""
+    found = []
+    if _host.setting(f"proc/sys/{FORWARDING[ip_version]}", root) == "0":
+        name = FORWARDING[ip_version].replace("/", ".")
+        found.append(f"this gateway does not forward {ip_version}: {name} is 0; set it to 1")
+    lines = [line for chain in ruleset.tables.get("nat", {}).values() for line in chain]
+    translating = [line for line in lines if target_of(line) in ("DNAT", "SNAT", "MASQUERADE", "NETMAP")]
+    if translating and not options.nat and not _host.nat_helper_ready(_host.NAT_HELPER, _host.release(), root):
+        found.append(
+            f"{PROGRAMS[ip_version]} translates addresses, and {_host.NAT_HELPER}, which translates those that FTP "
+            f"announces, is not loaded: {translating[0]}; set ftp_nat to true if FTP passes this rule"
+        )
+    for line in lines:
+        before = next((clause.values[0] for clause in clauses(line) if clause.option == "--dport"), None)
+        # --to-destination 192.0.2.1:21 or [2001:db8::1]:21
+        after = re.search(r" --to-destination (?:\[.*\]|[^:\s]*):(\d+)\b", line)
+        if before in options.control_ports and after and after.group(1) not in options.control_ports:
+            found.append(
+                f"{PROGRAMS[ip_version]} sends port {before} to port {after.group(1)}, which ftp_control_ports does "
+                f"not have, so FORWARD drops it: {line}; add {after.group(1)} to ftp_control_ports"
+            )
+    return found
