@@ -44,11 +44,14 @@ class Site:
     port: int = 21
     tls: bool = False
 
-    def words(self, ip_version: int, path: str = "") -> tuple[str, ...]:
+    def words(self, way: Way, path: str = "") -> tuple[str, ...]:
         """Return the URL of a path on the server, with the options that it takes."""
-        name = self.addresses[ip_version]
-        url = f"ftp://{f'[{name}]' if ip_version == 6 else name}:{self.port}/{path}"
-        return ("--ssl-reqd", "--insecure", url) if self.tls else (url,)
+        name = self.addresses[way.ip_version]
+        url = f"ftp://{f'[{name}]' if way.ip_version == 6 else name}:{self.port}/{path}"
+        if not self.tls:
+            return (url,)
+        # curl 7.88 begins no TLS on an active data connection; the firewall cannot tell the difference.
+        return ("--ftp-ssl-control" if way.mode == "active" else "--ssl-reqd", "--insecure", url)
 
 
 def address(host: Any, ip_version: int) -> str:
@@ -77,7 +80,7 @@ def transfer(
     if operation == "upload":
         client.run(f"head -c 1000000 /dev/urandom > /tmp/{name}")
     words = ["--upload-file" if operation == "upload" else "--output", f"/tmp/{name}"]
-    result = curl(client, seconds, *way.curl, *words, *at.words(way.ip_version, remote))
+    result = curl(client, seconds, *way.curl, *words, *at.words(way, remote))
     if operation == "listing":
         same = "five-megabytes" in client.run(f"cat /tmp/{name}").stdout
     else:
@@ -111,7 +114,7 @@ def narrow_transfer(client: Any, server: Any, router: Any, way: Way, seconds: in
     """Try a download through the router's narrow link; return None where it passed, else curl's message."""
     source = forget_path_mtu(server, router, way.ip_version)
     words = [source if word == "-" else word for word in way.curl]
-    words += ["--interface", source, "--output", "/dev/null", *site(server).words(way.ip_version, "five-megabytes")]
+    words += ["--interface", source, "--output", "/dev/null", *site(server).words(way, "five-megabytes")]
     result = curl(client, seconds, *words)
     if result.rc != 0:
         return str(result.stderr).strip()

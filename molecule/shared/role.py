@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ class Host:
     def rules(self) -> str:
         """Return everything that iptables-save and ip6tables-save print, counters aside."""
         saved = "".join(self.shell.check_output(f"{program}-save") + "\n" for program in PROGRAMS)
-        return "".join(f"{line.split(' [')[0]}\n" for line in saved.splitlines() if line and not line.startswith("#"))
+        saved = re.sub(r"^(:.*) \[.*", r"\1", saved, flags=re.MULTILINE)
+        return "".join(f"{line}\n" for line in saved.splitlines() if line and not line.startswith("#"))
 
     def lines(self, chain: str, table: str = "filter", program: str = "iptables") -> list[str]:
         """Return the rules of a chain."""

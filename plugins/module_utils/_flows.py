@@ -21,6 +21,9 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import P
 MARK = "hostfw.conntrack: "
 
 HELPER = "ftp"
+# A bit of the connection's mark that says that a control connection has closed. A data connection has the mark
+# that its control connection had when it was made (init_conntrack in the kernel's nf_conntrack_core.c).
+CLOSED = "0x20000000/0x20000000"
 UNPRIVILEGED = "1024:65535"
 ICMP = {"ipv4": "icmp", "ipv6": "ipv6-icmp"}
 # Whose packets come in, and whose go out; a gateway's clients stand on its incoming side.
@@ -54,6 +57,14 @@ class Chains:
         """The chain of table raw that assigns the helper."""
         return f"{self.prefix}-HELPER"
 
+    @property
+    def watch(self) -> str:
+        """The chain of table mangle that notes which control connections are live and which have closed.
+
+        Packets get there even where a rule of others accepts all that is ESTABLISHED.
+        """
+        return f"{self.prefix}-CONTROL"
+
     def control(self, direction: str) -> str:
         """Return the chain in which the packets of one direction (V(IN) or V(OUT)) enter."""
         return f"{self.prefix}-{direction}"
@@ -75,6 +86,7 @@ class Chains:
         """All chains as (table, name), each after those that jump to it."""
         return (
             ("raw", self.helper),
+            ("mangle", self.watch),
             ("filter", self.control("IN")),
             ("filter", self.control("OUT")),
             ("filter", self.data("IN")),
@@ -142,7 +154,7 @@ def rules(options: Options, ip_version: str) -> list[Rule]:
     found: list[Rule] = []
     for flow in control_flows(options):
         for peer in peers:
-            found += _control(options, flow, peer, ip_version)
+            found += _control(options, flow, peer)
     for flow in data_flows(options):
         found += [accept(options, flow, sender, data=True) for sender in ("client", "server")]
     chains = Chains(options.prefix)
@@ -153,6 +165,8 @@ def rules(options: Options, ip_version: str) -> list[Rule]:
                 chain=chains.control(way),
                 jump=chains.data(way),
                 helper=HELPER,
+                # The kernel expects a data connection for up to two minutes after the control connection has closed.
+                connmark=CLOSED,
                 source=peer if way == "IN" else None,
                 destination=peer if way == "OUT" else None,
                 comment=f"{MARK}data connections of the {HELPER} helper",
@@ -161,13 +175,13 @@ def rules(options: Options, ip_version: str) -> list[Rule]:
         ]
     for flow in tls_flows(options):
         found += _tls(options, flow, ip_version)
-    return found + _icmp(options, ip_version)
+    return [*found, *_icmp(options, ip_version), *_watch(options, ip_version)]
 
 
-def _control(options: Options, flow: Flow, peer: str | None, ip_version: str) -> list[Rule]:
+def _control(options: Options, flow: Flow, peer: str | None) -> list[Rule]:
     """Return the rules of a control connection."""
     chains = Chains(options.prefix)
-    found = [
+    return [
         Rule(
             table="raw",
             chain=chains.helper,
@@ -185,18 +199,27 @@ def _control(options: Options, flow: Flow, peer: str | None, ip_version: str) ->
         accept(options, flow, "client", peer=peer),
         accept(options, flow, "server", peer=peer),
     ]
-    if options.tls:
-        sender = SENDERS[options.side][0]
-        found.append(
-            replace(
-                accept(options, flow, sender, peer=peer),
-                jump="SET",
-                # Not NEW: the sender of a lone SYN may be forged.
-                ctstate=("ESTABLISHED",),
-                live_set=chains.live(ip_version),
-                comment=f"{MARK}{flow.words}: {sender} is live",
+
+
+def _watch(options: Options, ip_version: str) -> list[Rule]:
+    """Return the rules that note which control connections are live and which have closed."""
+    chains = Chains(options.prefix)
+    found = []
+    for flow in control_flows(options):
+        for sender in ("client", "server"):
+            packet = replace(
+                accept(options, flow, sender), table="mangle", chain=chains.watch, ctstate=("ESTABLISHED",)
             )
-        )
+            words = f"{MARK}{flow.words}: {sender}"
+            found.append(replace(packet, jump="CONNMARK", closing=True, connmark=CLOSED, comment=f"{words} closes"))
+            if options.tls and direction(options, sender) == "IN":
+                # Not NEW: the sender of a lone SYN may be forged.
+                found += [
+                    replace(
+                        packet, jump="SET", source=peer, live_set=chains.live(ip_version), comment=f"{words} is live"
+                    )
+                    for peer in options.peers[ip_version]
+                ]
     return found
 
 
@@ -258,6 +281,8 @@ def jumps(options: Options, ip_version: str) -> list[Rule]:
             Rule("raw", "OUTPUT", chains.helper, comment=comment, out_interface=interface)
             if options.side == "client"
             else Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface),
+            Rule("mangle", "INPUT", chains.watch, comment=comment, in_interface=interface),
+            Rule("mangle", "OUTPUT", chains.watch, comment=comment, out_interface=interface),
             Rule("filter", "INPUT", chains.control("IN"), comment=comment, in_interface=interface),
             Rule("filter", "OUTPUT", chains.control("OUT"), comment=comment, out_interface=interface),
         ]
@@ -271,24 +296,24 @@ def _gateway_jumps(options: Options, chains: Chains, icmp: str) -> list[Rule]:
         found.append(Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface))
         for out in options.out_interfaces:
             comment = f"{MARK}FTP from {interface or 'any interface'} to {out or 'any interface'}"
-            found += [
-                Rule(
-                    "filter",
-                    "FORWARD",
-                    chains.control("IN"),
-                    comment=f"{comment}: client",
-                    in_interface=interface,
-                    out_interface=out,
-                ),
-                Rule(
-                    "filter",
-                    "FORWARD",
-                    chains.control("OUT"),
-                    comment=f"{comment}: server",
-                    in_interface=out,
-                    out_interface=interface,
-                ),
-            ]
+            client = Rule(
+                "filter",
+                "FORWARD",
+                chains.control("IN"),
+                f"{comment}: client",
+                in_interface=interface,
+                out_interface=out,
+            )
+            server = Rule(
+                "filter",
+                "FORWARD",
+                chains.control("OUT"),
+                f"{comment}: server",
+                in_interface=out,
+                out_interface=interface,
+            )
+            found += [client, server]
+            found += [replace(jump, table="mangle", jump=chains.watch) for jump in (client, server)]
     # Where the narrow link is the gateway's own, the ICMP error is too.
     return found + [
         Rule(
@@ -308,7 +333,7 @@ def packets(options: Options, jump: Rule) -> Packet:
     """Return the packets that a jump is for."""
     states = {"RELATED", "ESTABLISHED"}
     opening = Chains(options.prefix).control(direction(options, "client"))
-    if jump.table == "raw" or jump.jump == opening or options.tls:
+    if jump.table != "filter" or jump.jump == opening or options.tls:
         states.add("NEW")
     return Packet(
         protocol=jump.protocol or "tcp",

@@ -19,7 +19,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._options import I
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule, comment_of, same, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, stops
 
-TABLES = ("raw", "filter")
+TABLES = ("raw", "mangle", "filter")
 # The timeout, in seconds, is renewed by each packet of the control connection; a client opens its data connection
 # right after one. The kernel does not enlarge a set from a packet's path: its hash has room for all from the start.
 _ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60")
@@ -192,9 +192,6 @@ class _Changes:
         for jump in wanted_jumps:
             self.add_jump(jump)
         # From here on in one transaction for each table, so that nothing is missing for a moment.
-        for rule in wanted_rules:
-            if rule.jump == "SET":
-                self.move_first(rule)
         for jump in wanted_jumps:
             self.move_jump(jump)
         self.remove_rules([*wanted_rules, *wanted_jumps])
@@ -217,9 +214,6 @@ class _Changes:
             if rule.expressible:
                 self.rules.append(rule)
                 lines.append(rule.line())
-            elif rule.jump == "SET":
-                self.prepare[rule.table].append(_insert(rule.line(), 1))
-                lines.insert(0, rule.line())
             else:
                 self.prepare[rule.table].append(rule.line())
                 lines.append(rule.line())
@@ -227,7 +221,7 @@ class _Changes:
     def place(self, jump: Rule) -> int:
         """Return the index at which a jump is to be inserted."""
         lines = self.after.chain(jump.table, jump.chain)
-        position = "auto" if jump.table == "raw" else self.options.position
+        position = self.options.position if jump.table == "filter" else "auto"
         if position == "last":
             return len(lines)
         if position == "first":
@@ -238,7 +232,7 @@ class _Changes:
 
     def well_placed(self, jump: Rule, index: int) -> bool:
         """Tell whether a jump stands where its position asks for; other instances of this role do not count."""
-        if jump.table != "raw" and self.options.position == "last":
+        if jump.table == "filter" and self.options.position == "last":
             return all(_marked(line) for line in self.after.chain(jump.table, jump.chain)[index + 1 :])
         return index <= self.place(jump)
 
@@ -254,19 +248,6 @@ class _Changes:
             arguments.update(action="insert", rule_num=str(place + 1))
         self.jumps.append(arguments)
         lines.insert(place, jump.line())
-
-    def move_first(self, rule: Rule) -> None:
-        """Leave a rule that only remembers a packet once, before those that accept it."""
-        lines = self.after.tables[rule.table][rule.chain]
-        standing = [line for line in lines if same(rule.line(), line)]
-        first = next(index for index, line in enumerate(lines) if target_of(line) != rule.jump)
-        if len(standing) == 1 and lines.index(standing[0]) < first:
-            return
-        for line in standing:
-            lines.remove(line)
-            self.finish[rule.table].append(_delete(line))
-        lines.insert(0, rule.line())
-        self.finish[rule.table].append(_insert(rule.line(), 1))
 
     def move_jump(self, jump: Rule) -> None:
         """Leave a jump once, at its place."""

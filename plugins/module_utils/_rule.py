@@ -29,7 +29,9 @@ class Rule:
     or C(dst)) must be in it.
 
     O(opener_port) and O(opened_port) are the ports of a connection of TCP as its first
-    packet had them, whatever this packet is, such as an ICMP error.
+    packet had them, whatever this packet is, such as an ICMP error. O(closing) is for the
+    packets of TCP that end a connection. O(connmark) is a mark with its mask that, with
+    O(jump=CONNMARK), the connection gets, and with any other jump must not have.
     """
 
     table: str
@@ -47,6 +49,8 @@ class Rule:
     ctstate: tuple[str, ...] = ()
     opener_port: str | None = None
     opened_port: str | None = None
+    closing: bool = False
+    connmark: str | None = None
     live_set: str | None = None
     live_end: str | None = None
     helper: str | None = None
@@ -54,7 +58,7 @@ class Rule:
     @property
     def expressible(self) -> bool:
         """Tell whether the arguments of a module can say this rule."""
-        return self.jump != "SET" and not (self.opener_port or self.opened_port)
+        return self.jump not in ("SET", "CONNMARK") and not (self.opener_port or self.opened_port)
 
     def spec(self) -> list[str]:
         """Return the rule's specification: what follows C(-A CHAIN), one word an item."""
@@ -67,7 +71,12 @@ class Rule:
         )
         states = ",".join(sorted(self.ctstate, key=_CTSTATES.index))
         for match, *flags in (
-            (self.protocol, ("--sport", self.source_port), ("--dport", self.destination_port)),
+            (
+                self.protocol,
+                ("--sport", self.source_port),
+                ("--dport", self.destination_port),
+                ("!", "--tcp-flags", "FIN,RST", "NONE" if self.closing else None),
+            ),
             ("addrtype", ("--dst-type", self.destination_type)),
             (
                 "conntrack",
@@ -76,6 +85,7 @@ class Rule:
                 ("--ctorigsrcport", self.opener_port),
                 ("--ctorigdstport", self.opened_port),
             ),
+            ("connmark", ("!", "--mark", self.connmark if self.jump != "CONNMARK" else None)),
             ("set", ("--match-set", self.live_set, self.live_end)),
             ("helper", ("--helper", self.helper if self.jump != "CT" else None)),
             ("comment", ("--comment", self.comment)),
@@ -88,11 +98,13 @@ class Rule:
             words += ["--helper", self.helper]
         if self.live_set is not None and self.jump == "SET":
             words += ["--add-set", self.live_set, "src", "--exist"]
+        if self.connmark is not None and self.jump == "CONNMARK":
+            words += ["--set-xmark", self.connmark]
         return words
 
     def line(self) -> str:
         """Return the line that C(iptables -S) prints for this rule (1.8.7 to 1.8.11, nft and legacy)."""
-        return " ".join(["-A", self.chain, *map(quote, self.spec())])
+        return " ".join(["-A", self.chain, *(word if word == "!" else quote(word) for word in self.spec())])
 
     def arguments(self, ip_version: str) -> dict[str, Any]:
         """Return the arguments that add this rule.
@@ -116,6 +128,7 @@ class Rule:
             "destination_port": self.destination_port,
             "destination_type": self.destination_type,
             "ctstate": list(self.ctstate),
+            "connmark": f"!{self.connmark}" if self.connmark else None,
             "match_set": self.live_set,
             "match_set_flags": self.live_end,
             "helper": self.helper,

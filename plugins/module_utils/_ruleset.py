@@ -16,8 +16,9 @@ ALL_STATES = {"INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED"}
 
 # The targets after which a packet never reaches a jump further down. In table raw the
 # first CT decides (xt_CT leaves a packet alone that has a connection or template), and
-# an ACCEPT keeps the packet from our helper.
+# an ACCEPT keeps the packet from our helper; in mangle, from what notes the end of a connection.
 FINAL = {
+    "mangle": {"DROP", "ACCEPT"},
     "filter": {"DROP", "REJECT"},
     "raw": {"DROP", "ACCEPT", "CT", "NOTRACK"},
 }

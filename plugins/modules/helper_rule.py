@@ -92,6 +92,12 @@ options:
     elements: str
     choices: [INVALID, NEW, RELATED, ESTABLISHED, UNTRACKED, SNAT, DNAT]
     default: []
+  connmark:
+    description:
+      - A connection mark with its mask that the connection does not have, such as V(!0x1/0x1). The connections that
+        a helper announces begin with the mark of their control connection.
+      - Not with O(jump=CT), which comes before there is a connection.
+    type: str
   comment:
     description: A comment that stands on the rule.
     type: str
@@ -177,6 +183,8 @@ rule:
   sample: -A PREROUTING -i eth0 -p udp -m udp --dport 69 -m addrtype --dst-type LOCAL -j CT --helper tftp
 """
 
+import re
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
@@ -249,6 +257,7 @@ def main() -> None:
                 "choices": ["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"],
                 "default": [],
             },
+            "connmark": {"type": "str"},
             "comment": {"type": "str"},
             "action": {"type": "str", "default": "append", "choices": ["append", "insert"]},
             "rule_num": {"type": "int"},
@@ -262,8 +271,12 @@ def main() -> None:
     table = module.params["table"] or ("raw" if assigns else "filter")
     if assigns and table != "raw":
         module.fail_json(msg=f"table: must be raw where jump is CT, got {table!r}")
+    connmark = module.params["connmark"]
+    if connmark and (assigns or not re.fullmatch(r"!(0x[0-9a-f]{1,8})/(0x[0-9a-f]{1,8})", connmark)):
+        module.fail_json(msg=f"connmark: must be such as !0x1/0x1, and not with jump CT, got {connmark!r}")
     rule = Rule(
         table=table,
+        connmark=connmark[1:] if connmark else None,
         ctstate=tuple(module.params["ctstate"]),
         **{
             name: module.params[name]

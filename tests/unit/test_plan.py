@@ -54,6 +54,8 @@ def printed(plan: _plan.Plan) -> str:
     for item in plan.helper_rules + plan.rules:
         names = [field.name for field in dataclasses.fields(Rule)]
         fields = {name: item[name] for name in names if name in item}
+        if "connmark" in fields:
+            fields["connmark"] = fields["connmark"].lstrip("!")
         line = Rule(**fields, live_set=item.get("match_set"), live_end=item.get("match_set_flags")).line()
         if item.get("action") == "insert":
             line = line.replace(f"-A {item['chain']}", f"-I {item['chain']} {item['rule_num']}")
@@ -85,6 +87,8 @@ def test_items_are_labelled_in_words() -> None:
         "FTP-DATA-OUT: passive data connection to ports 1024-65535: server answers (IPv4)",
         "FTP-IN: ICMP errors (path MTU) (IPv4)",
         "PREROUTING: FTP on eth0 (IPv4)",
+        "INPUT: FTP on eth0 (IPv4)",
+        "OUTPUT: FTP on eth0 (IPv4)",
         "INPUT: FTP on eth0 (IPv4)",
         "OUTPUT: FTP on eth0 (IPv4)",
     ]

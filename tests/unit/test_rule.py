@@ -26,7 +26,7 @@ def test_all_versions_of_iptables_are_there() -> None:
 @pytest.mark.parametrize("path", SAVES, ids=lambda path: path.name)
 def test_rule_renders_as_iptables_prints_it(path: Path) -> None:
     ip_version = path.suffix[1:]
-    ruleset = _ruleset.parse(path.read_text(encoding="utf-8"), ["raw", "filter"])
+    ruleset = _ruleset.parse(path.read_text(encoding="utf-8"), ["raw", "mangle", "filter"])
     expected: dict[tuple[str, str], list[str]] = {}
     for prefix, inputs in INSTANCES.items():
         options = _options.parse({**DEFAULTS, **inputs, "chain_prefix": prefix}, ["eth0"], [])

@@ -301,6 +301,11 @@ HELPER_RULES: list[tuple[dict[str, str], str, str]] = [
         "-A INPUT -p tcp -m conntrack --ctstate RELATED,ESTABLISHED -m helper --helper irc -j ACCEPT",
     ),
     (
+        {"helper": "tftp", "chain": "INPUT", "jump": "ACCEPT", "connmark": "!0x2/0xff"},
+        "filter",
+        "-A INPUT -m connmark ! --mark 0x2/0xff -m helper --helper tftp -j ACCEPT",
+    ),
+    (
         {"helper": "ftp", "chain": "OUTPUT", "jump": "DROP", "table": "mangle", "out_interface": "eth+"},
         "mangle",
         "-A OUTPUT -o eth+ -m helper --helper ftp -j DROP",
@@ -329,6 +334,9 @@ def test_helper_rule(host: Host, ansible: Callable[..., str], arguments: dict[st
 def test_helper_rule_says_what_is_wrong(host: Host, ansible: Callable[..., str]) -> None:
     missing = ansible(host, {"helper": "ftp", "chain": "NOWHERE", "jump": "ACCEPT"})
     assert "iptables -A failed: iptables" in missing
+    assert "connmark: must be such as !0x1/0x1, and not with jump CT, got '0x1'" in ansible(
+        host, {"helper": "ftp", "chain": "INPUT", "jump": "ACCEPT", "connmark": "0x1"}
+    )
     assert "table: must be raw where jump is CT, got 'filter'" in ansible(
         host, {"helper": "ftp", "chain": "INPUT", "table": "filter"}
     )

@@ -18,6 +18,7 @@ CONTROL = "control connection to port 21:"
 ACTIVE = "active data connection from port 20:"
 PASSIVE = "passive data connection to ports 1024-65535:"
 HIGH = "1024:65535"
+LIVE = "-m connmark ! --mark 0x20000000/0x20000000"
 
 
 def expected(chain: str, mode: str, version: int) -> list[str]:
@@ -33,9 +34,18 @@ def expected(chain: str, mode: str, version: int) -> list[str]:
                 "CT --helper ftp",
             )
         ],
+        "FTP-CONTROL": [
+            rule(
+                "FTP-CONTROL",
+                f"{tcp} {port} 21 ! --tcp-flags FIN,RST NONE {state} ESTABLISHED",
+                f"{CONTROL} {end} closes",
+                "CONNMARK --set-xmark 0x20000000/0x20000000",
+            )
+            for end, port in (("client", "--dport"), ("server", "--sport"))
+        ],
         "FTP-IN": [
             rule("FTP-IN", f"{tcp} --dport 21 {state} NEW,ESTABLISHED", f"{CONTROL} client opens", "ACCEPT"),
-            rule("FTP-IN", "-m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-IN"),
+            rule("FTP-IN", f"{LIVE} -m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-IN"),
             rule(
                 "FTP-IN",
                 f"-p {'icmp' if version == 4 else 'ipv6-icmp'} {state} RELATED",
@@ -45,7 +55,7 @@ def expected(chain: str, mode: str, version: int) -> list[str]:
         ],
         "FTP-OUT": [
             rule("FTP-OUT", f"{tcp} --sport 21 {state} ESTABLISHED", f"{CONTROL} server answers", "ACCEPT"),
-            rule("FTP-OUT", "-m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-OUT"),
+            rule("FTP-OUT", f"{LIVE} -m helper --helper ftp", "data connections of the ftp helper", "FTP-DATA-OUT"),
         ],
         "FTP-ICMP": [
             rule("FTP-ICMP", "-m helper --helper ftp", "ICMP errors of data connections of the ftp helper", "ACCEPT"),
@@ -97,9 +107,11 @@ def expected(chain: str, mode: str, version: int) -> list[str]:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("chain", ["FTP-HELPER", "FTP-IN", "FTP-OUT", "FTP-DATA-IN", "FTP-DATA-OUT", "FTP-ICMP"])
+@pytest.mark.parametrize(
+    "chain", ["FTP-HELPER", "FTP-CONTROL", "FTP-IN", "FTP-OUT", "FTP-DATA-IN", "FTP-DATA-OUT", "FTP-ICMP"]
+)
 def test_chain_has_its_rules_and_no_other(server: Any, settings: dict[str, Any], chain: str, version: int) -> None:
-    table = "raw" if chain == "FTP-HELPER" else "filter"
+    table = {"FTP-HELPER": "raw", "FTP-CONTROL": "mangle"}.get(chain, "filter")
     found = server.iptables.rules(table, chain, version)
     assert sorted(found) == sorted([f"-N {chain}", *expected(chain, settings["ftp_mode"], version)])
 
@@ -109,6 +121,8 @@ def test_chain_has_its_rules_and_no_other(server: Any, settings: dict[str, Any],
     ("table", "chain", "line"),
     [
         ("raw", "PREROUTING", rule("PREROUTING", "-i eth0", "FTP on eth0", "FTP-HELPER")),
+        ("mangle", "INPUT", rule("INPUT", "-i eth0", "FTP on eth0", "FTP-CONTROL")),
+        ("mangle", "OUTPUT", rule("OUTPUT", "-o eth0", "FTP on eth0", "FTP-CONTROL")),
         ("filter", "INPUT", rule("INPUT", "-i eth0", "FTP on eth0", "FTP-IN")),
         ("filter", "OUTPUT", rule("OUTPUT", "-o eth0", "FTP on eth0", "FTP-OUT")),
     ],
