@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ WAYS = (
     Way("passive", "EPSV", 4, ()),
     Way("passive", "EPSV", 6, ()),
 )
+CURL = ("curl", "--silent", "--show-error", "--max-time")
 OPERATIONS = ("download", "upload", "listing")
 
 
@@ -67,36 +69,55 @@ def site(server: Any) -> Site:
 
 def curl(client: Any, seconds: int, *words: str) -> Any:
     """Run curl on the client, and return testinfra's result."""
-    return client.run(shlex.join(["curl", "--silent", "--show-error", "--max-time", str(seconds), *words]))
+    return client.run(shlex.join([*CURL, str(seconds), *words]))
+
+
+def transfers(
+    client: Any, server: Any, keys: Iterable[tuple[Way, str]], seconds: int = SECONDS, at: Site | None = None
+) -> dict[tuple[Way, str], str | None]:
+    """Try transfers, all at once.
+
+    Return for each None where it passed, checksum and all, else curl's message and how much arrived.
+    """
+    at = at or site(server)
+    keys = list(keys)
+    names = {key: f"{key[0]}-{key[1]}" for key in keys}
+    script = ["cd $(mktemp -d)"]
+    for key, name in names.items():
+        way, operation = key
+        path = {"download": "five-megabytes", "upload": f"upload/{name}", "listing": ""}[operation]
+        words = [*CURL, str(seconds), *way.curl, "--upload-file" if operation == "upload" else "--output", name]
+        prepare = f"head -c 1000000 /dev/urandom > {name}; " if operation == "upload" else ""
+        command = shlex.join([*words, *at.words(way, path)])
+        script.append(f"({prepare}{command} 2> {name}.error; echo $? > {name}.code) &")
+    script += ["wait", "for name in *.code; do name=${name%.code}; touch $name"]
+    script.append("echo $name $(cat $name.code) $(wc -c < $name) $(sha256sum < $name) $(grep -c five-mega $name)")
+    script += ["echo error: $(cat $name.error)", "done", "rm -r $PWD"]
+    lines = client.check_output("\n".join(script)).split("\n")
+    arrived = server.check_output(
+        "cd /srv/ftp; for name in five-megabytes upload/*-upload; do test -e $name && "
+        "echo ${name#upload/} $(wc -c < $name) $(sha256sum < $name); done; rm -f upload/*-upload"
+    )
+    stored = {name: (size, checksum) for name, size, checksum, _dash in map(str.split, arrived.splitlines())}
+    results = {}
+    for line, error in zip(lines[::2], lines[1::2]):
+        name, code, size, checksum, _dash, listed = line.split()
+        key = next(key for key in keys if names[key] == name)
+        there = stored.get("five-megabytes" if key[1] == "download" else name, ("0", ""))
+        same = listed == "1" if key[1] == "listing" else checksum == there[1]
+        if code != "0":
+            results[key] = f"{error.removeprefix('error: ')} ({there[0] if key[1] == 'upload' else size} bytes arrived)"
+        else:
+            results[key] = None if same else "what arrived differs from what was sent"
+    assert len(results) == len(keys)
+    return results
 
 
 def transfer(
     client: Any, server: Any, way: Way, operation: str, seconds: int = SECONDS, at: Site | None = None
 ) -> str | None:
-    """Try one transfer; return None where it passed, checksum and all, else curl's message and what arrived."""
-    at = at or site(server)
-    name = f"{way}-{operation}"
-    remote = {"download": "five-megabytes", "upload": f"upload/{name}", "listing": ""}[operation]
-    if operation == "upload":
-        client.run(f"head -c 1000000 /dev/urandom > /tmp/{name}")
-    words = ["--upload-file" if operation == "upload" else "--output", f"/tmp/{name}"]
-    result = curl(client, seconds, *way.curl, *words, *at.words(way, remote))
-    if operation == "listing":
-        same = "five-megabytes" in client.run(f"cat /tmp/{name}").stdout
-    else:
-        ends = [
-            host.run(f"sha256sum < {path}").stdout
-            for host, path in ((client, f"/tmp/{name}"), (server, f"/srv/ftp/{remote}"))
-        ]
-        same = ends[0] == ends[1]
-    size = (server if operation == "upload" else client).run(
-        f"stat --format %s {f'/srv/ftp/{remote}' if operation == 'upload' else f'/tmp/{name}'}"
-    )
-    client.run(f"rm -f /tmp/{name}")
-    server.run(f"rm -f /srv/ftp/upload/{name}")
-    if result.rc != 0:
-        return f"{result.stderr.strip()} ({size.stdout.strip() or 0} bytes arrived)"
-    return None if same else "what arrived differs from what was sent"
+    """Try one transfer; return None where it passed, else why not."""
+    return transfers(client, server, [(way, operation)], seconds, at)[way, operation]
 
 
 STATUS = """

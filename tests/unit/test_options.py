@@ -149,6 +149,68 @@ def test_bad_value_says_what_is_allowed(name: str, value: object, message: str) 
     assert str(error.value) == message
 
 
+TLS = "ftp_tls: the helper cannot read an encrypted control connection, so FTPS opens its data ports without it; "
+RANGE_FOR_TLS = (
+    "set ftp_passive_ports to the server's range, narrower than 1000 ports "
+    "(got {}, {} ports), or set ftp_allowed_addresses"
+)
+HIGH_PORTS = (
+    "in active mode those are all high ports of the client: "
+    "set ftp_mode to passive (got {}), or set ftp_allowed_addresses"
+)
+GATEWAY = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"side": "router"}, "ftp_side: must be one of server, client, gateway, got 'router'"),
+        (
+            {**GATEWAY, "interface": []},
+            "ftp_interface: must be set with ftp_side gateway, to where the clients are",
+        ),
+        (
+            {**GATEWAY, "out_interface": []},
+            "ftp_out_interface: must be set with ftp_side gateway, to where the servers are",
+        ),
+        ({**GATEWAY, "out_interface": ["eth9"]}, INTERFACE.replace("ftp_", "ftp_out_", 1) + "'eth9'"),
+        (
+            {"out_interface": ["eth1"]},
+            "ftp_out_interface: is for ftp_side gateway only, got ['eth1'] with ftp_side server",
+        ),
+        ({"side": "client", "nat": True}, "ftp_nat: is for ftp_side gateway only, got True with ftp_side client"),
+        ({"tls": True}, TLS + RANGE_FOR_TLS.format("1024:65535", 64512)),
+        ({"tls": True, "passive_ports": "50000:50999"}, TLS + RANGE_FOR_TLS.format("50000:50999", 1000)),
+        (
+            {"tls": True, "allowed_addresses": ["192.0.2.1", "::/0"]},
+            TLS + RANGE_FOR_TLS.format("1024:65535", 64512),
+        ),
+        ({"tls": True, "side": "client", "passive_ports": "50000:50099"}, TLS + HIGH_PORTS.format("both")),
+        ({"tls": True, **GATEWAY, "mode": "active"}, TLS + HIGH_PORTS.format("active")),
+    ],
+)
+def test_inputs_that_do_not_go_together(inputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        parse(**inputs)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"tls": True, "passive_ports": "50000:50998"},
+        {"tls": True, "mode": "active"},
+        {"tls": True, "allowed_addresses": ["192.0.2.0/24"]},
+        {"tls": True, "side": "client", "mode": "passive", "passive_ports": "50000"},
+        {"tls": True, **GATEWAY, "allowed_addresses": ["192.0.2.0/24"]},
+        {"tls": True, "state": "absent"},
+        {"side": "gateway", "out_interface": ["gone0"], "state": "absent"},
+    ],
+)
+def test_inputs_that_go_together(inputs: dict[str, Any]) -> None:
+    assert parse(**inputs).side == inputs.get("side", "server")
+
+
 def test_address_of_a_version_that_is_not_asked_for() -> None:
     with pytest.raises(ValueError) as error:
         parse(allowed_addresses=["192.0.2.0/24", "2001:db8::/32"], ip_versions=["ipv4"])
@@ -174,6 +236,12 @@ def test_no_default_route() -> None:
         ({"interface": ["gone0"], "state": "absent"}, "interfaces", (None,)),
         ({"control_ports": ["21", "2121", "21", "0021"]}, "control_ports", ("21", "2121")),
         ({"control_ports": ["1", "65535"]}, "control_ports", ("1", "65535")),
+        ({}, "data_port", "20"),
+        ({"side": "client"}, "data_port", None),
+        ({"side": "client", "data_port": "20"}, "data_port", "20"),
+        (GATEWAY, "data_port", None),
+        (GATEWAY, "out_interfaces", ("eth1",)),
+        ({**GATEWAY, "out_interface": ["any"]}, "out_interfaces", (None,)),
         ({"data_port": "any"}, "data_port", None),
         ({"data_port": "2020"}, "data_port", "2020"),
         ({"passive_ports": "50000:50000"}, "passive_ports", "50000"),
