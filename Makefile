@@ -1,12 +1,12 @@
 # make test: everything that CI does. make demo: what the role changes, by real transfers.
 # Both set up all they need: virtual environment, container engine, images.
 
-SCENARIOS := matrix lifecycle legacy mutants active passive refusals default
+SCENARIOS := zoo matrix lifecycle legacy mutants active passive refusals default
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
 
-.PHONY: test lint unit molecule demo bench clean
+.PHONY: test lint unit molecule demo zoo bench clean
 
 test: lint unit molecule
 
@@ -33,6 +33,10 @@ molecule: $(VENV)/ready
 demo: $(VENV)/ready
 	tests/engine
 	tests/demo
+
+zoo: $(VENV)/ready
+	tests/engine
+	UPDATE_GOLDEN=1 tests/molecule zoo
 
 bench: $(VENV)/ready
 	tests/engine
