@@ -1,7 +1,9 @@
 # make test: everything that CI does. make demo: what the role changes, by real transfers.
 # Both set up all they need: virtual environment, container engine, images.
 
-SCENARIOS := zoo matrix lifecycle legacy mutants active passive refusals default
+# make demo SIDE=client, SIDE=gateway
+SIDE := server
+SCENARIOS := sides zoo matrix lifecycle legacy mutants active passive refusals default
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
@@ -32,7 +34,7 @@ molecule: $(VENV)/ready
 
 demo: $(VENV)/ready
 	tests/engine
-	tests/demo
+	tests/demo $(SIDE)
 
 zoo: $(VENV)/ready
 	tests/engine

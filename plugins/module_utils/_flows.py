@@ -216,7 +216,12 @@ def _watch(options: Options, ip_version: str) -> list[Rule]:
                 # Not NEW: the sender of a lone SYN may be forged.
                 found += [
                     replace(
-                        packet, jump="SET", source=peer, live_set=chains.live(ip_version), comment=f"{words} is live"
+                        packet,
+                        jump="SET",
+                        source=peer,
+                        connmark=CLOSED,
+                        live_set=chains.live(ip_version),
+                        comment=f"{words} is live",
                     )
                     for peer in options.peers[ip_version]
                 ]

@@ -1,0 +1,167 @@
+"""FTPS on a server: who finds its passive ports open, how many at once, and what passes beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from ftp import OPERATIONS, SECONDS, WAYS, Site, curl, transfers
+from role import Host
+from stands import SERVER, STANDS, Hosts
+
+hosts = Hosts()
+STAND = next(stand for stand in STANDS if stand.name == "server, FTPS")
+INPUTS = {**STAND.role_inputs, "ftp_control_ports": ["21", "990", "2121"]}
+
+# Which of the ports answer, and how; all are tried at once, some times.
+SCAN = """
+import errno, json, select, socket, sys, time
+source, target, first, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+family = socket.AF_INET6 if ":" in target else socket.AF_INET
+sockets = {}
+for port in range(first, last + 1):
+    connection = socket.socket(family)
+    connection.setblocking(False)
+    connection.bind((source, 0))
+    connection.connect_ex((target, port))
+    sockets[connection] = port
+end = time.monotonic() + 3
+found = {}
+while sockets and time.monotonic() < end:
+    for connection in select.select([], list(sockets), [], 0.2)[1]:
+        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        found[sockets.pop(connection)] = errno.errorcode.get(error, "open")
+print(json.dumps(found))
+"""
+
+HOLD = """
+import socket, sys, time
+connection = socket.create_connection((sys.argv[2], 21), source_address=(sys.argv[1], 0))
+print(connection.recv(100).decode(), flush=True)
+time.sleep(60)
+"""
+
+LISTEN = """
+import resource, select, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
+listeners = [socket.create_server(("::", int(port)), family=socket.AF_INET6, backlog=4096, dualstack_ipv6=True)
+             for port in sys.argv[1:]]
+kept = []
+while True:
+    for listener in select.select(listeners, [], [])[0]:
+        connection = listener.accept()[0]
+        if listener is listeners[0]:
+            kept.append(connection)
+"""
+
+# Each client has an address of its own and keeps its control connection.
+CROWD = """
+import ipaddress, json, resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
+target, network, count = sys.argv[1], ipaddress.ip_network(sys.argv[2]), int(sys.argv[3])
+family = socket.AF_INET6 if network.version == 6 else socket.AF_INET
+
+def connect(number, port, seconds):
+    connection = socket.socket(family)
+    if family == socket.AF_INET6:
+        connection.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+    connection.bind((str(network[number]), 0))
+    connection.settimeout(seconds)
+    try:
+        connection.connect((target, port))
+    except OSError:
+        return None
+    return connection if port == 2121 else True
+
+start = time.monotonic()
+control = [connect(number, 2121, 20) for number in range(1, count + 1)]
+middle = time.monotonic()
+data = [connect(number, 50050, 2) for number in range(1, count + 1)]
+end = time.monotonic()
+others = [connect(number, 50050, 0.05) for number in range(count + 1, count + 101)]
+print(json.dumps({
+    "control": sum(map(bool, control)), "data": sum(map(bool, data)), "others": sum(map(bool, others)),
+    "seconds of control": round(middle - start, 1), "seconds of data": round(end - middle, 1),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Host:
+    """A server with FTPS on several ports."""
+    host = hosts.firewall(STAND)
+    host.role(**INPUTS)
+    return host
+
+
+def start(host: Any, program: str, *words: object) -> str:
+    """Run a Python program in the background; return its process id."""
+    command = " ".join(map(str, words))
+    return str(host.check_output(f"nohup python3 -c %s {command} > /tmp/out 2>&1 & echo $!", program))
+
+
+def scan(source: str, version: int) -> dict[int, str]:
+    """Return how each port of the passive range answers to an address."""
+    out = hosts.client.check_output("python3 -c %s %s %s 50000 50099", SCAN, source, SERVER[version])
+    return {int(port): answer for port, answer in json.loads(out).items()}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_range_is_open_to_live_control_connections_only(server: Host, version: int) -> None:
+    own, other = ("198.51.100.2", "198.51.100.64") if version == 4 else ("2001:db8::2", "2001:db8::64")
+    name = f"FTP-LIVE-IPV{version}"
+    server.shell.check_output(f"ipset flush {name}")
+    assert scan(own, version) == {}
+    control = start(hosts.client, HOLD, own, SERVER[version])
+    hosts.client.check_output("until grep 220 /tmp/out; do sleep 0.1; done")
+    assert set(scan(own, version).values()) == {"ECONNREFUSED"}
+    assert scan(other, version) == {}
+    assert server.role(**INPUTS).changed == 0
+    assert set(scan(own, version).values()) == {"ECONNREFUSED"}, "the second run has forgotten who is live"
+    hosts.client.check_output(f"kill {control}")
+    entry = server.shell.check_output(f"ipset list {name} | grep timeout | tail -1").split()
+    assert entry[0] == own
+    assert 0 < int(entry[2]) <= 60
+    server.shell.check_output(f"sleep {int(entry[2]) + 2}")
+    assert scan(own, version) == {}
+
+
+@pytest.fixture
+def listener(server: Host) -> Iterator[None]:
+    """Listen on another control port and on a passive port."""
+    process = start(server.shell, LISTEN, 2121, 50050)
+    server.shell.check_output("until ss -Htln 'sport = :50050' | grep 50050; do sleep 0.1; done")
+    yield
+    server.shell.check_output(f"kill {process}; while ss -Htln 'sport = :50050' | grep 50050; do sleep 0.1; done")
+
+
+@pytest.mark.usefixtures("listener")
+@pytest.mark.parametrize("version", [4, 6])
+def test_ten_thousand_clients_at_once(server: Host, version: int) -> None:
+    network = "198.18.0.0/16" if version == 4 else "2001:db8:ffff::/112"
+    gateway, client = ("203.0.113.1", "198.51.100.2") if version == 4 else ("2001:db8:1::1", "2001:db8::2")
+    hosts.client.check_output(f"ip route replace local {network} dev lo")
+    hosts.gateway.check_output(f"ip route replace {network} via {client}")
+    server.shell.check_output(f"ip route replace {network} via {gateway}")
+    found = json.loads(hosts.client.check_output(f"python3 -c %s {SERVER[version]} {network} 10000", CROWD))
+    header = server.shell.check_output(f"ipset -terse list FTP-LIVE-IPV{version}")
+    print(f"IPv{version}: {found}\n{header}")
+    assert (found["control"], found["data"], found["others"]) == (10000, 10000, 0)
+
+
+def test_plain_ftp_passes_beside_it(server: Host) -> None:
+    found = transfers(hosts.client, server.shell, product(WAYS, OPERATIONS), SECONDS, Site(SERVER))
+    assert set(found.values()) == {None}, found
+
+
+def test_implicit_ftps_passes(server: Host) -> None:
+    server.shell.check_output(
+        "sed 's/^ssl_enable=.*/&\\nimplicit_ssl=YES\\nlisten_port=990/' /etc/vsftpd.conf > /etc/implicit.conf "
+        "&& (ss -Htln 'sport = :990' | grep 990 || vsftpd /etc/implicit.conf)"
+    )
+    for version, host in ((4, SERVER[4]), (6, f"[{SERVER[6]}]")):
+        result = curl(hosts.client, SECONDS, "--insecure", "--output", "/dev/null", f"ftps://{host}:990/five-megabytes")
+        assert result.rc == 0, (version, result.stderr)
