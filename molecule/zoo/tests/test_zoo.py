@@ -33,7 +33,7 @@ TOLD = "## Versions\n"
 # print what the client has afterwards, and what the server has.
 OPERATIONS = {
     "download": ("D", (4, 6), "sha256sum < out", "sha256sum < /srv/ftp/five-megabytes"),
-    "upload": ("U", (4, 6), f"sha256sum < {UPLOADED}", "sha256sum < /srv/ftp/upload/{name}"),
+    "upload": ("U", (4, 6), f"sha256sum < {UPLOADED}", "cd /srv/ftp/upload && sha256sum < {name}; rm -f {name}"),
     "listing": ("L", (4, 6), "grep -o 'file-[0-9]*' out | sort -u", "ls /srv/ftp/many | sort"),
     "200 files": ("R", (4,), "cd out && sha256sum *", "cd /srv/ftp/many && sha256sum *"),
     "1 GiB": ("G", (6,), "cat out", "sha256sum < /srv/ftp/one-gibibyte"),
@@ -106,7 +106,6 @@ def transfer(server: str, client: str, way: Way, operation: str) -> str:
 @cache
 def transfers(server: str, way: Way) -> tuple[dict[tuple[str, str], str], dict[str, int]]:
     """Try all clients and operations; return why each failed, or nothing where it passed, and what was opened."""
-    host(server).check_output("rm -f /srv/ftp/upload/*")
     cells = [
         (client, operation)
         for client, operation in product(CLIENTS, OPERATIONS)
