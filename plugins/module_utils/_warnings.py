@@ -36,13 +36,7 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
     """
     if options.state == "absent":
         return []
-    found = []
-    for server in servers:
-        for mode, allowed in (("active", server.active), ("passive", server.passive)):
-            if options.mode in (mode, "both") and not allowed:
-                found.append(
-                    f"ftp_mode {options.mode} lets {mode} mode through, which {server.name} forbids in {server.path}"
-                )
+    found = [warning for server in servers for warning in _server(options, server)]
     for ip_version, ruleset in current.items():
         if options.peers.get(ip_version):
             found += _related(options, ip_version, ruleset)
@@ -54,6 +48,21 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
         found.append(
             "the FTP helper's parameter loose is on: a server, or a client, can make it expect a data connection "
             f"with a third host; write N to /{LOOSE}, and take loose from the files in /etc/modprobe.d"
+        )
+    return found
+
+
+def _server(options: Options, server: Server) -> list[str]:
+    """Warn of modes and ports that do not go with the configuration of a server."""
+    found = [
+        f"ftp_mode {options.mode} lets {mode} mode through, which {server.name} forbids in {server.path}"
+        for mode, allowed in (("active", server.active), ("passive", server.passive))
+        if options.mode in (mode, "both") and not allowed
+    ]
+    if server.name == "proftpd" and options.active and options.data_port:
+        found.append(
+            f"proftpd opens active data connections from any port, unless RootRevoke is off in {server.path}, and "
+            f"not from port {options.data_port} only; set ftp_data_port to any"
         )
     return found
 

@@ -205,3 +205,22 @@ def test_mode_that_the_server_forbids(
 ) -> None:
     server = Server("vsftpd", "/etc/vsftpd.conf", None, "pasv_enable", passive=passive, active=active)
     assert warned(tmp_path, [], {"mode": mode}, policies="ACCEPT", servers=(server,)) == expected
+
+
+PORT_20 = (
+    "proftpd opens active data connections from any port, unless RootRevoke is off in /etc/proftpd.conf, "
+    "and not from port 20 only; set ftp_data_port to any"
+)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, [PORT_20]),
+        ({"data_port": "any"}, []),
+        ({"mode": "passive"}, []),
+    ],
+)
+def test_proftpd_does_not_use_port_20(tmp_path: Path, inputs: dict[str, Any], expected: list[str]) -> None:
+    server = Server("proftpd", "/etc/proftpd.conf", None, "PassivePorts", passive=True, active=True)
+    assert warned(tmp_path, [], inputs, policies="ACCEPT", servers=(server,)) == expected
