@@ -35,13 +35,18 @@ def test_helper_rule_tells_no_permission_from_no_rule() -> None:
 
 def test_iptables_is_installed_where_it_is_missing() -> None:
     host = Host("refusals-bare")
-    host.shell.check_output("apt-get purge --yes iptables && apt-get update")
-    run = host.role("--check", "--diff")
+    host.shell.check_output("apt-get purge --yes iptables ipset && apt-get update")
+    ftps = {"ftp_tls": True, "ftp_passive_ports": "50000:50099"}
+    run = host.role("--check", "--diff", **ftps)
     assert not host.shell.exists("iptables")
     shown = run.result("Compare the host with what is asked for")["diff"]["prepared"]
-    assert shown.startswith("+package iptables\n")
+    assert shown.startswith("+package iptables\n+package ipset\n+ipset FTP-LIVE-IPV4\n+ipset FTP-LIVE-IPV6\n")
     assert f"+{JUMP}" in shown
+    host.role(**ftps)
+    assert host.shell.check_output("ipset list -name").split() == ["FTP-LIVE-IPV4", "FTP-LIVE-IPV6"]
+    assert host.role(**ftps).changed == 0
     host.role()
+    assert host.shell.check_output("ipset list -name") == ""
     assert JUMP in host.lines("INPUT")
     assert JUMP in [line.replace("ip6tables", "iptables") for line in host.lines("INPUT", program="ip6tables")]
     assert host.role().changed == 0

@@ -61,6 +61,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"allowed_addresses": ["2001:db8::1"]},
     {"ip_versions": ["ipv4"]},
     {"ip_versions": ["ipv6"]},
+    {"tls": True, "passive_ports": "50000:50099"},
+    {"side": "client"},
+    {"side": "gateway", "interface": ["eth0"], "out_interface": ["lo", "tun+"]},
 ]
 
 
@@ -117,12 +120,51 @@ def test_damaged_rules_are_put_right(converged: Host, damage: list[str]) -> None
     assert [line for line in host.rules().splitlines() if "FTP" not in line] == others
 
 
-def test_instance_of_another_prefix_is_left_alone(converged: Host) -> None:
+INSTANCES: list[dict[str, Any]] = [
+    {"ftp_control_ports": [2121]},
+    {"ftp_side": "client", "ftp_mode": "passive"},
+    {"ftp_side": "gateway", "ftp_interface": "eth0", "ftp_out_interface": "tun+", "ftp_position": "first"},
+    {"ftp_control_ports": [990], "ftp_tls": True, "ftp_passive_ports": "50000:50099"},
+]
+
+
+@pytest.mark.parametrize("inputs", INSTANCES, ids=str)
+def test_instance_of_another_prefix_is_left_alone(converged: Host, client: Any, inputs: dict[str, Any]) -> None:
     before = converged.rules()
-    converged.role(ftp_chain_prefix="MIRROR", ftp_control_ports=[2121])
+    converged.role(ftp_chain_prefix="MIRROR", **inputs)
+    assert "MIRROR-IN" in converged.rules()
     assert converged.role().changed == 0
+    assert converged.role(ftp_chain_prefix="MIRROR", **inputs).changed == 0
+    assert transfer(client, converged.shell, EPSV, "download") is None
+    converged.role(ftp_state="absent")
+    assert converged.role(ftp_chain_prefix="MIRROR", **inputs).changed == 0
+    converged.role()
     converged.role(ftp_chain_prefix="MIRROR", ftp_state="absent")
-    assert converged.rules() == before
+    assert sorted(converged.rules().splitlines()) == sorted(before.splitlines())
+
+
+def test_passive_ports_come_from_the_server(converged: Host, client: Any) -> None:
+    run = converged.role(ftp_passive_ports="auto")
+    assert run.result("Compare the host with what is asked for")["passive_ports"] == {
+        "ports": "50000:50099",
+        "source": "pasv_min_port and pasv_max_port of vsftpd in /etc/vsftpd.conf",
+    }
+    assert [line for line in converged.lines("FTP-DATA-IN") if "--dport 50000:50099" in line]
+    assert transfer(client, converged.shell, EPSV, "download") is None
+
+
+def test_warnings_name_the_rule(converged: Host) -> None:
+    rule = "INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    converged.shell.check_output(f"iptables -I {rule} && ip6tables -F SITE-ND")
+    run = converged.role()
+    assert run.changed == 0
+    warnings = run.result("Compare the host with what is asked for")["warnings"]
+    assert warnings[0].startswith("iptables accepts RELATED from any helper, to any port, in INPUT, ")
+    assert f"-A {rule};" in warnings[0]
+    assert warnings[1].startswith(
+        "ip6tables drops neighbour solicitations in INPUT on eth0, so nothing of IPv6 can pass"
+    )
+    assert len(warnings) == 5
 
 
 UFW = [
@@ -245,6 +287,16 @@ BAD: list[tuple[dict[str, object], str]] = [
             "as a chain name such as PREFIX-DATA-OUT holds 28, got 'MY FTP'"
         ),
     ),
+    (
+        {"ftp_tls": True},
+        (
+            "ftp_tls: the helper cannot read an encrypted control connection, so FTPS opens its data ports without it; "
+            "set ftp_passive_ports to the server's range, narrower than 1000 ports (got 1024:65535, 64512 ports), "
+            "or set ftp_allowed_addresses"
+        ),
+    ),
+    ({"ftp_side": "gateway"}, "ftp_interface: must be set with ftp_side gateway, to where the clients are"),
+    ({"ftp_nat": True}, "ftp_nat: is for ftp_side gateway only, got True with ftp_side server"),
     ({"ftp_position": "3"}, "value of ftp_position must be one of: auto, first, last, got: 3"),
     ({"ftp_state": "gone"}, "value of ftp_state must be one of: present, absent, got: gone"),
 ]
