@@ -3,7 +3,7 @@
 
 # make demo SIDE=client, SIDE=gateway
 SIDE := server
-SCENARIOS := sides zoo matrix lifecycle legacy mutants active passive refusals default
+SCENARIOS := sides attacks mutants lifecycle legacy zoo matrix active passive refusals default
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache

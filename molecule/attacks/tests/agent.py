@@ -1,0 +1,163 @@
+"""Run on a test host: make the calls that come in as lines of JSON, and answer each with a line."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import struct
+import subprocess
+import sys
+import time
+from typing import Any
+
+# Options that the module socket does not name (linux/in.h, in6.h, asm-generic/socket.h).
+TRANSPARENT = {socket.AF_INET: (socket.IPPROTO_IP, 19), socket.AF_INET6: (socket.IPPROTO_IPV6, 75)}
+SO_RCVBUFFORCE = 33
+sockets: dict[int, socket.socket] = {}
+
+
+def keep(new: socket.socket) -> int:
+    """Return the number by which later calls name a socket."""
+    new.settimeout(5)
+    sockets[new.fileno()] = new
+    return new.fileno()
+
+
+def family(address: str) -> socket.AddressFamily:
+    """Return an address's family."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def run(command: str, text: str = "") -> str:
+    """Run a command on a text."""
+    done = subprocess.run(command.split(), input=text, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    return done.stdout
+
+
+def listen(address: str, port: int) -> int:
+    """Listen on a port."""
+    new = socket.create_server((address, port), family=family(address))
+    new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return keep(new)
+
+
+def accept(number: int) -> int:
+    """Accept a connection."""
+    return keep(sockets[number].accept()[0])
+
+
+def connect(source: str, source_port: int, address: str, port: int, seconds: float) -> int | None:
+    """Open a connection; None where nothing answers in time."""
+    new = socket.socket(family(address))
+    new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    new.bind((source, source_port))
+    new.settimeout(seconds)
+    try:
+        new.connect((address, port))
+    except TimeoutError:
+        new.close()
+        return None
+    return keep(new)
+
+
+def say(number: int, *segments: str) -> None:
+    """Send segments."""
+    for segment in segments:
+        sockets[number].sendall(segment.encode())
+
+
+def hear(number: int, size: int, seconds: float) -> str:
+    """Receive a number of bytes, or what comes of them in time."""
+    heard = b""
+    sockets[number].settimeout(seconds)
+    try:
+        while len(heard) < size:
+            heard += sockets[number].recv(size - len(heard))
+    except TimeoutError:
+        pass
+    return heard.decode()
+
+
+def close(number: int, reset: bool) -> None:
+    """Close a connection, by RST or by FIN."""
+    if reset:
+        sockets[number].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sockets.pop(number).close()
+
+
+def total(data: bytes) -> int:
+    """Return the sum of which RFC 1071 makes a checksum."""
+    data += bytes(len(data) % 2)
+    return sum(struct.unpack(f"!{len(data) // 2}H", data))
+
+
+def shoot(
+    source: str,
+    source_port: int,
+    address: str,
+    ports: tuple[int, int],
+    flags: int,
+    numbers: tuple[int, int] = (1, 1),
+    data: str = "",
+) -> None:
+    """Send a segment to each port of a range, from any address, with any sequence and acknowledgment numbers."""
+    payload = data.encode()
+    pseudo = ipaddress.ip_address(source).packed + ipaddress.ip_address(address).packed
+    pseudo += struct.pack("!II", 20 + len(payload), socket.IPPROTO_TCP)
+    header = struct.Struct("!HHIIHHHH")
+    rest = total(pseudo + header.pack(source_port, 0, *numbers, 5 << 12 | flags, 8192, 0, 0) + payload)
+    with socket.socket(family(address), socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        raw.setsockopt(*TRANSPARENT[raw.family], 1)
+        raw.bind((source, 0))
+        for port in range(ports[0], ports[1] + 1):
+            checksum = rest + port
+            while checksum >> 16:
+                checksum = (checksum & 0xFFFF) + (checksum >> 16)
+            segment = header.pack(source_port, port, *numbers, 5 << 12 | flags, 8192, ~checksum & 0xFFFF, 0)
+            raw.sendto(segment + payload, (address, 0))
+            # The receiver's queue is not endless.
+            if port % 256 == 0:
+                time.sleep(0.001)
+
+
+def watch(address: str) -> int:
+    """See what comes in: a raw socket gets a copy of what has passed the firewalls."""
+    raw = socket.socket(family(address), socket.SOCK_RAW, socket.IPPROTO_TCP)
+    raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 28)
+    return keep(raw)
+
+
+def seen(number: int, source: str, source_port: int) -> list[tuple[int, int, int, int]]:
+    """Return what came from one port: to which port, its flags, the next sequence number, the acknowledgment."""
+    raw = sockets.pop(number)
+    raw.settimeout(0.5)
+    found = []
+    try:
+        while True:
+            packet, sender = raw.recvfrom(2000)
+            # Only IPv4 gives its own header, too.
+            segment = packet[(packet[0] & 15) * 4 :] if raw.family == socket.AF_INET else packet
+            came_from, port, sequence, acknowledgment, offset, flags = struct.unpack_from("!HHIIBB", segment)
+            if (sender[0], came_from) == (source, source_port):
+                found.append((port, flags, sequence + len(segment) - (offset >> 4) * 4, acknowledgment))
+    except TimeoutError:
+        raw.close()
+    return found
+
+
+def main() -> None:
+    """Serve until the end of the input."""
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            answer: Any = {"result": globals()[name](*arguments)}
+        except Exception as error:  # noqa: BLE001  # the test is told
+            answer = {"error": repr(error)}
+        print(json.dumps(answer), flush=True)
+
+
+main()
