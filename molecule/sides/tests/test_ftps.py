@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -109,24 +110,32 @@ def scan(source: str, version: int) -> dict[int, str]:
     return {int(port): answer for port, answer in json.loads(out).items()}
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_range_is_open_to_live_control_connections_only(server: Host, version: int) -> None:
-    own, other = ("198.51.100.2", "198.51.100.64") if version == 4 else ("2001:db8::2", "2001:db8::64")
-    name = f"FTP-LIVE-IPV{version}"
-    server.shell.check_output(f"ipset flush {name}")
-    assert scan(own, version) == {}
-    control = start(hosts.client, HOLD, own, SERVER[version])
-    hosts.client.check_output("until grep 220 /tmp/out; do sleep 0.1; done")
-    assert set(scan(own, version).values()) == {"ECONNREFUSED"}
-    assert scan(other, version) == {}
+OWN = {4: "198.51.100.2", 6: "2001:db8::2"}
+OTHER = {4: "198.51.100.64", 6: "2001:db8::64"}
+
+
+def answers(source: dict[int, str]) -> dict[int, set[str]]:
+    """Return how the ports of the passive range answer to an address, over IPv4 and IPv6."""
+    return {version: set(scan(source[version], version).values()) for version in (4, 6)}
+
+
+def test_range_is_open_to_live_control_connections_only(server: Host) -> None:
+    closed: dict[int, set[str]] = {4: set(), 6: set()}
+    reached = {4: {"ECONNREFUSED"}, 6: {"ECONNREFUSED"}}
+    assert answers(OWN) == closed
+    control = [start(hosts.client, HOLD, OWN[version], SERVER[version]) for version in (4, 6)]
+    hosts.client.check_output("until test $(grep -c 220 /tmp/out) = 1; do sleep 0.1; done; sleep 1")
+    assert answers(OWN) == reached
+    assert answers(OTHER) == closed
     assert server.role(**INPUTS).changed == 0
-    assert set(scan(own, version).values()) == {"ECONNREFUSED"}, "the second run has forgotten who is live"
-    hosts.client.check_output(f"kill {control}")
-    entry = server.shell.check_output(f"ipset list {name} | grep timeout | tail -1").split()
-    assert entry[0] == own
-    assert 0 < int(entry[2]) <= 60
-    server.shell.check_output(f"sleep {int(entry[2]) + 2}")
-    assert scan(own, version) == {}
+    assert answers(OWN) == reached, "the second run has forgotten who is live"
+    hosts.client.check_output(f"kill {' '.join(control)}")
+    lists = server.shell.check_output("ipset list FTP-LIVE-IPV4; ipset list FTP-LIVE-IPV6")
+    timeouts = {address: int(seconds) for address, seconds in re.findall(r"^(\S+) timeout (\d+)", lists, re.MULTILINE)}
+    assert set(timeouts) == set(OWN.values())
+    assert max(timeouts.values()) <= 60
+    server.shell.check_output(f"sleep {max(timeouts.values()) + 2}")
+    assert answers(OWN) == closed
 
 
 @pytest.fixture
