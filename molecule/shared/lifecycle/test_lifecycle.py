@@ -121,7 +121,6 @@ def test_damaged_rules_are_put_right(converged: Host, damage: list[str]) -> None
 
 
 INSTANCES: list[dict[str, Any]] = [
-    {"ftp_control_ports": [2121]},
     {"ftp_side": "client", "ftp_mode": "passive"},
     {"ftp_side": "gateway", "ftp_interface": "eth0", "ftp_out_interface": "tun+", "ftp_position": "first"},
     {"ftp_control_ports": [990], "ftp_tls": True, "ftp_passive_ports": "50000:50099"},

@@ -169,7 +169,7 @@ def document() -> str:
             "# The zoo",
             "",
             "FTP servers and clients that nobody here wrote, each with each. The servers are behind `INPUT DROP`",
-            "and `OUTPUT DROP`, and have the role with `ftp_mode: both`. `make zoo` writes this page, and `make test`",
+            "and `OUTPUT DROP`, and have the role with `ftp_mode: both`. `make zoo` writes this page, and `make proof`",
             "fails where it finds anything else.",
             "",
             *table(
