@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import (
@@ -28,6 +30,14 @@ NEIGHBOUR = {"135": "solicitations", "136": "advertisements"}
 FORWARDING = {"ipv4": "net/ipv4/ip_forward", "ipv6": "net/ipv6/conf/all/forwarding"}
 LOOSE = "sys/module/nf_conntrack_ftp/parameters/loose"
 
+# What loads saved rules at boot, and what it needs to load ipsets before them: a file of each, and its package.
+PLUGINS = "usr/share/netfilter-persistent/plugins.d"
+UNITS = "usr/lib/systemd/system"
+AT_BOOT = (
+    (f"{PLUGINS}/15-ip4tables", "iptables-persistent", f"{PLUGINS}/10-ipset", "ipset-persistent"),
+    (f"{UNITS}/iptables.service", "iptables-services", f"{UNITS}/ipset.service", "ipset-service"),
+)
+
 
 def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence[Server], root: str = "/") -> list[str]:
     """Return the warnings for a host, each naming the rule or the setting.
@@ -44,6 +54,12 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
                 found += _neighbours(options, ruleset)
             if options.side == "gateway":
                 found += _gateway(options, ip_version, ruleset, root)
+    for rules, package, sets, missing in AT_BOOT if options.tls else ():
+        if Path(root, rules).exists() and not Path(root, sets).exists():
+            found.append(
+                f"{package} loads no rule at all at boot where one of those that it has saved names an ipset that is "
+                f"not there, such as {Chains(options.prefix).live('ipv4')}; install {missing} before you save the rules"
+            )
     if _host.setting(LOOSE, root) == "Y":
         found.append(
             "the FTP helper's parameter loose is on: a server, or a client, can make it expect a data connection "
