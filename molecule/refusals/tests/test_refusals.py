@@ -85,3 +85,22 @@ def test_no_helper_in_the_kernel() -> None:
     assert "run modprobe nf_conntrack_ftp on the container's host" in run.error
     assert run.changed == 0
     assert host.rules() == before
+
+
+def test_kernel_without_ipsets_has_no_ftps_but_ftp() -> None:
+    host = Host("refusals-unprivileged")
+    refusal = "ipset v7.17: Cannot open session to kernel."
+    host.shell.check_output("mv /usr/sbin/ipset /root")
+    host.shell.check_output(
+        f"printf '#!/bin/sh\necho {refusal} >&2; exit 1' > /usr/sbin/ipset; chmod +x /usr/sbin/ipset"
+    )
+    try:
+        host.role()
+        run = host.attempt(ftp_tls=True, ftp_passive_ports="50000:50099")
+    finally:
+        host.shell.check_output("mv /root/ipset /usr/sbin")
+    assert run.error.endswith(
+        "ftp_tls: this kernel has no ipsets, or hides them, and FTPS opens its data ports by one; "
+        f"ipset list said: {refusal}"
+    )
+    assert run.changed == 0
