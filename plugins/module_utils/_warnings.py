@@ -14,6 +14,7 @@ from pathlib import Path
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _host
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import (
     Packet,
@@ -24,7 +25,6 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import (
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
 
-PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # RFC 4861, section 4.
 NEIGHBOUR = {"135": "solicitations", "136": "advertisements"}
 FORWARDING = {"ipv4": "net/ipv4/ip_forward", "ipv6": "net/ipv6/conf/all/forwarding"}
