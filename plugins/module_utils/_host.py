@@ -51,6 +51,11 @@ def default_interfaces(root: str = "/") -> list[str]:
     return list(dict.fromkeys(name for _metric, name in best.values()))
 
 
+def modules(*, nat: bool) -> list[str]:
+    """Return the kernel modules that FTP wants."""
+    return [HELPER, NAT_HELPER] if nat else [HELPER]
+
+
 def release() -> str:
     """Return the running kernel's release, as C(uname -r) prints it."""
     return os.uname().release

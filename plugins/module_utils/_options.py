@@ -60,6 +60,7 @@ class Options:
     peers: Mapping[str, tuple[str | None, ...]]
     position: str
     prefix: str
+    persistent: bool
     state: str
 
     @property
@@ -102,6 +103,7 @@ def parse(inputs: Mapping[str, Any], interfaces: Sequence[str], default_interfac
         peers=parse_peers(inputs["allowed_addresses"], inputs["ip_versions"]),
         position=choice("ftp_position", inputs["position"], POSITIONS),
         prefix=parse_prefix(inputs["chain_prefix"]),
+        persistent=inputs["persistent"],
         state=state,
     )
     if options.tls and state == "present":

@@ -38,6 +38,7 @@ class Plan:
     - finish: like prepare
     - sets: the ipsets that prepare creates
     - conflicts: why nothing can be done
+    - after: the rules of each IP version as they will be
     """
 
     sets: list[str] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Plan:
     finish: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
     diff: str = ""
+    after: dict[str, Ruleset] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -82,9 +84,10 @@ def plan(options: Options, current: Mapping[str, Ruleset], sets: Mapping[str, st
     result.rules += _merge(jumps, together=together and alike)
     for arguments in result.helper_rules + result.rules:
         arguments["label"] = _label(arguments)
+    wanted = live_sets(options)
     for ip_version, change in changes.items():
         name = Chains(options.prefix).live(ip_version)
-        live = options.tls and options.state == "present" and bool(options.peers.get(ip_version))
+        live = ip_version in wanted
         if live and name not in sets:
             result.sets.append(name)
             result.prepare.append(_command("ipset", "-exist", "create", name, *LIVE_SET[ip_version]))
@@ -92,10 +95,108 @@ def plan(options: Options, current: Mapping[str, Ruleset], sets: Mapping[str, st
         result.finish += _restore(ip_version, change.finish)
         if name in sets and not live:
             result.finish.append(_command("ipset", "destroy", name))
+    result.after = {ip_version: change.after for ip_version, change in changes.items()}
     result.diff = "".join(
-        _diff(ip_version, ruleset, changes[ip_version].after) for ip_version, ruleset in current.items()
+        _diff(ip_version, ruleset, result.after[ip_version]) for ip_version, ruleset in current.items()
     )
     return result
+
+
+def live_sets(options: Options) -> dict[str, str]:
+    """Return the name of the set of live addresses of each IP version that wants one."""
+    if not options.tls or options.state == "absent":
+        return {}
+    return {ip_version: Chains(options.prefix).live(ip_version) for ip_version, peers in options.peers.items() if peers}
+
+
+def position_of(options: Options, jump: Rule) -> str:
+    """Return the position of a jump; that which is asked for counts in table filter."""
+    return options.position if jump.table == "filter" else "auto"
+
+
+def place(options: Options, ruleset: Ruleset, jump: Rule) -> int:
+    """Return the index at which a jump is to be inserted."""
+    lines = ruleset.chain(jump.table, jump.chain)
+    position = position_of(options, jump)
+    if position == "last":
+        return len(lines)
+    if position == "first":
+        return next((index for index, line in enumerate(lines) if not _marked(line)), len(lines))
+    packet = _flows.packets(options, jump)
+    stopping = (index for index, line in enumerate(lines) if stops(ruleset, jump.table, line, packet))
+    return next(stopping, len(lines))
+
+
+def snapshot(prefix: str, current: Mapping[str, Ruleset], sets: Mapping[str, str]) -> dict[str, Any]:
+    """Return what an instance has on the host, for undo()."""
+    chains = Chains(prefix)
+    names = [chains.live(ip_version) for ip_version in IP_VERSIONS]
+    return {
+        "rules": {
+            ip_version: {table: _own(chains, table, ruleset) for table in TABLES}
+            for ip_version, ruleset in current.items()
+        },
+        "sets": [name for name in names if name in sets],
+    }
+
+
+def undo(prefix: str, before: Mapping[str, Any], current: Mapping[str, Ruleset], sets: Mapping[str, str]) -> Plan:
+    """Return what gives an instance what it had.
+
+    :arg before: from snapshot()
+    """
+    chains = Chains(prefix)
+    result = Plan(after=copy.deepcopy(dict(current)))
+    for ip_version, ruleset in result.after.items():
+        name = chains.live(ip_version)
+        if name in before["sets"] and name not in sets:
+            result.finish.append(_command("ipset", "-exist", "create", name, *LIVE_SET[ip_version]))
+        lines = {table: _back(chains, table, ruleset, before["rules"][ip_version][table]) for table in TABLES}
+        result.finish += _restore(ip_version, lines)
+        if name in sets and name not in before["sets"]:
+            result.finish.append(_command("ipset", "destroy", name))
+    result.diff = "".join(
+        _diff(ip_version, ruleset, result.after[ip_version]) for ip_version, ruleset in current.items()
+    )
+    return result
+
+
+def _own(chains: Chains, table: str, ruleset: Ruleset) -> dict[str, Any]:
+    """Return the chains of an instance in one table, with their rules, and the jumps to them, each with its index."""
+    here = ruleset.tables.get(table, {})
+    return {
+        "chains": {name: list(lines) for name, lines in here.items() if (table, name) in chains.all()},
+        "jumps": [
+            [chain, index, line]
+            for chain, lines in here.items()
+            for index, line in enumerate(lines)
+            if ours(line, chains) and (table, chain) not in chains.all()
+        ],
+    }
+
+
+def _back(chains: Chains, table: str, ruleset: Ruleset, before: Mapping[str, Any]) -> list[str]:
+    """Return the lines of iptables-restore that give an instance back its part of one table; make them there."""
+    now = _own(chains, table, ruleset)
+    if now == before:
+        return []
+    here = ruleset.tables.setdefault(table, {})
+    lines = []
+    for chain, _index, line in now["jumps"]:
+        lines.append(_delete(line))
+        here[chain].remove(line)
+    lines += [f"{'-F' if name in here else '-N'} {name}" for name in before["chains"]]
+    for name, rules in before["chains"].items():
+        lines += rules
+        here[name] = list(rules)
+    gone = [name for name in now["chains"] if name not in before["chains"]]
+    lines += [f"{command} {name}" for command in ("-F", "-X") for name in gone]
+    for name in gone:
+        del here[name]
+    for chain, index, line in before["jumps"]:
+        lines.append(_insert(line, index + 1))
+        here[chain].insert(index, line)
+    return lines
 
 
 def ours(line: str, chains: Chains) -> bool:
@@ -218,23 +319,11 @@ class _Changes:
                 self.prepare[rule.table].append(rule.line())
                 lines.append(rule.line())
 
-    def place(self, jump: Rule) -> int:
-        """Return the index at which a jump is to be inserted."""
-        lines = self.after.chain(jump.table, jump.chain)
-        position = self.options.position if jump.table == "filter" else "auto"
-        if position == "last":
-            return len(lines)
-        if position == "first":
-            return next((index for index, line in enumerate(lines) if not _marked(line)), len(lines))
-        packet = _flows.packets(self.options, jump)
-        stopping = (index for index, line in enumerate(lines) if stops(self.after, jump.table, line, packet))
-        return next(stopping, len(lines))
-
     def well_placed(self, jump: Rule, index: int) -> bool:
         """Tell whether a jump stands where its position asks for; other instances of this role do not count."""
-        if jump.table == "filter" and self.options.position == "last":
+        if position_of(self.options, jump) == "last":
             return all(_marked(line) for line in self.after.chain(jump.table, jump.chain)[index + 1 :])
-        return index <= self.place(jump)
+        return index <= place(self.options, self.after, jump)
 
     def add_jump(self, jump: Rule) -> None:
         """Add a jump that is missing, at its place."""
@@ -242,12 +331,12 @@ class _Changes:
         self.after.policies.setdefault((jump.table, jump.chain), "ACCEPT")
         if any(same(jump.line(), line) for line in lines):
             return
-        place = self.place(jump)
+        index = place(self.options, self.after, jump)
         arguments = jump.arguments(self.ip_version)
-        if place < len(lines):
-            arguments.update(action="insert", rule_num=str(place + 1))
+        if index < len(lines):
+            arguments.update(action="insert", rule_num=str(index + 1))
         self.jumps.append(arguments)
-        lines.insert(place, jump.line())
+        lines.insert(index, jump.line())
 
     def move_jump(self, jump: Rule) -> None:
         """Leave a jump once, at its place."""
@@ -258,9 +347,9 @@ class _Changes:
         for line in standing:
             lines.remove(line)
             self.finish[jump.table].append(_delete(line))
-        place = self.place(jump)
-        lines.insert(place, jump.line())
-        self.finish[jump.table].append(_insert(jump.line(), place + 1))
+        index = place(self.options, self.after, jump)
+        lines.insert(index, jump.line())
+        self.finish[jump.table].append(_insert(jump.line(), index + 1))
 
     def remove_rules(self, wanted: Sequence[Rule]) -> None:
         """Remove the rules of ours that are not wanted, or are there twice; those of a chain that goes go with it."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _flows, _host
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
@@ -54,7 +54,13 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
                 found += _neighbours(options, ruleset)
             if options.side == "gateway":
                 found += _gateway(options, ip_version, ruleset, root)
-    for rules, package, sets, missing in AT_BOOT if options.tls else ():
+    systemd = Path(root, _boot.SYSTEMD).is_dir()
+    if options.persistent and not systemd:
+        found.append(
+            "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run "
+            f"{_boot.restore(options.prefix)}, or set ftp_persistent to false"
+        )
+    for rules, package, sets, missing in AT_BOOT if options.tls and not (options.persistent and systemd) else ():
         if Path(root, rules).exists() and not Path(root, sets).exists():
             found.append(
                 f"{package} loads no rule at all at boot where one of those that it has saved names an ipset that is "

@@ -110,6 +110,12 @@ options:
     description: Begins the names of the chains.
     type: str
     default: FTP
+  persistent:
+    description:
+      - Whether FTP passes after a reboot, too. The chains, jumps and sets are stored in C(/etc/hostfw-conntrack),
+        and a unit of systemd loads them.
+    type: bool
+    default: true
   state:
     description: What is asked for.
     type: str
@@ -123,6 +129,11 @@ options:
       - M(ansible.builtin.iptables) knows O(ansible.builtin.iptables#module:ip_version=both) since ansible-core 2.19.
     type: bool
     default: false
+  undo:
+    description:
+      - The RV(before) of an earlier run. The plan is then to give back what it describes, and no other option but
+        O(chain_prefix) counts.
+    type: dict
 seealso:
   - module: hostfw.conntrack.helper_rule
   - module: ansible.builtin.iptables
@@ -219,6 +230,37 @@ finish:
         *filter
         -D FTP-IN -p tcp -m tcp --dport 22 -j ACCEPT
         COMMIT
+disable:
+  description: Units of systemd to stop and disable, before all else.
+  type: list
+  elements: str
+  returned: success
+  sample: [hostfw-conntrack-FTP.service]
+remove:
+  description: Files and folders to remove then.
+  type: list
+  elements: str
+  returned: success
+  sample: [/etc/systemd/system/hostfw-conntrack-FTP.service]
+write:
+  description: Files to write after the rules have changed, as arguments of M(ansible.builtin.copy).
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - content: nf_conntrack_ftp
+      dest: /etc/modules-load.d/hostfw-conntrack-FTP.conf
+      mode: '0644'
+enable:
+  description: Units of systemd to enable and start at last.
+  type: list
+  elements: str
+  returned: success
+  sample: [hostfw-conntrack-FTP.service]
+before:
+  description: The chains, jumps, sets and files that the role has on the host, for O(undo).
+  type: dict
+  returned: success
 conflicts:
   description: Why nothing can be done.
   type: list
@@ -227,10 +269,12 @@ conflicts:
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils import (
+    _boot,
     _host,
     _options,
     _plan,
@@ -310,6 +354,40 @@ def read_sets(module: AnsibleModule, options: Options) -> dict[str, str]:
     }
 
 
+def leave(
+    module: AnsibleModule,
+    plan: _plan.Plan,
+    files: _boot.Changes,
+    packages: list[str],
+    load: list[str],
+    **values: object,
+) -> None:
+    """End the module with a plan."""
+    for command in plan.prepare + plan.finish:
+        # It is not there yet where its package is still to be installed.
+        command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=SBIN) or command["argv"][0]
+    converged = not (packages or load or plan.changed or files.changed)
+    shown = [f"+package {name}" for name in packages] + [f"+module {name}" for name in load]
+    shown += [f"+ipset {name}" for name in plan.sets]
+    shown += [f"+file {item['dest']}" for item in files.write] + [f"-file {path}" for path in files.remove]
+    module.exit_json(
+        changed=not converged,
+        converged=converged,
+        packages=packages,
+        load=load,
+        prepare=plan.prepare,
+        helper_rules=plan.helper_rules,
+        rules=plan.rules,
+        finish=plan.finish,
+        disable=files.disable,
+        remove=files.remove,
+        write=files.write,
+        enable=files.enable,
+        diff={"prepared": "".join(f"{line}\n" for line in shown) + plan.diff},
+        **values,
+    )
+
+
 def modules_to_load(module: AnsibleModule, options: Options) -> list[str]:
     """Return the kernel modules that are neither loaded nor built in."""
     release = _host.release()
@@ -344,8 +422,10 @@ def main() -> None:
             "ip_versions": {"type": "list", "elements": "str", "default": list(_options.IP_VERSIONS)},
             "position": {"type": "str", "default": "auto", "choices": list(_options.POSITIONS)},
             "chain_prefix": {"type": "str", "default": "FTP"},
+            "persistent": {"type": "bool", "default": True},
             "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
             "ip_versions_together": {"type": "bool", "default": False},
+            "undo": {"type": "dict"},
         },
         supports_check_mode=True,
     )
@@ -360,6 +440,13 @@ def main() -> None:
         module.fail_json(msg=str(exc))
 
     current, packages = read(module, options)
+    sets = read_sets(module, options)
+    before = _plan.snapshot(options.prefix, current, sets) | {"files": _boot.read(options.prefix)}
+    systemd = Path("/", _boot.SYSTEMD).is_dir()
+    if inputs["undo"]:
+        plan = _plan.undo(options.prefix, inputs["undo"], current, sets)
+        files = _boot.changes(options.prefix, inputs["undo"]["files"], systemd=systemd)
+        leave(module, plan, files, [], [], before=before)
     load = modules_to_load(module, options) if wanted else []
     if load and module.get_bin_path("modprobe", opt_dirs=SBIN) is None:
         packages.append("kmod")
@@ -370,7 +457,7 @@ def main() -> None:
             msg=f"{' and '.join(packages)} must be installed, and this host has no package manager to do it with "
             f"({', '.join(_host.PACKAGE_MANAGERS)})"
         )
-    plan = _plan.plan(options, current, read_sets(module, options), together=inputs["ip_versions_together"])
+    plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"])
     if plan.conflicts:
         module.fail_json(msg="; ".join(plan.conflicts), conflicts=plan.conflicts)
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
@@ -380,23 +467,16 @@ def main() -> None:
         warnings.append(f"ftp_passive_ports: FTPS opens {options.passive_ports}, {source}")
     for warning in warnings:
         module.warn(warning)
-    for command in plan.prepare + plan.finish:
-        # It is not there yet where its package is still to be installed.
-        command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=SBIN) or command["argv"][0]
-    converged = not (packages or load or plan.changed)
-    before = [f"+package {name}\n" for name in packages] + [f"+module {name}\n" for name in load]
-    before += [f"+ipset {name}\n" for name in plan.sets]
-    module.exit_json(
-        changed=not converged,
-        converged=converged,
-        packages=packages,
-        load=load,
+    loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
+    files = _boot.changes(options.prefix, _boot.files(options, plan.after, loadable, systemd=systemd), systemd=systemd)
+    leave(
+        module,
+        plan,
+        files,
+        packages,
+        load,
+        before=before,
         passive_ports={"ports": options.passive_ports, "source": source},
-        prepare=plan.prepare,
-        helper_rules=plan.helper_rules,
-        rules=plan.rules,
-        finish=plan.finish,
-        diff={"prepared": "".join(before) + plan.diff},
     )
 
 

@@ -21,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "ip_versions": ["ipv4", "ipv6"],
     "position": "auto",
     "chain_prefix": "FTP",
+    "persistent": True,
     "state": "present",
 }
 HAS = ["lo", "eth0", "eth1", "br-lan", "eth0.100"]

@@ -32,9 +32,14 @@ def rulesets(case: str) -> dict[str, _ruleset.Ruleset]:
     return found
 
 
+def inputs_of(case: str) -> dict[str, Any]:
+    """Read the inputs of a case."""
+    return yaml.safe_load((GOLDEN / case / "inputs.yml").read_text(encoding="utf-8")) or {}
+
+
 def planned(case: str) -> _plan.Plan:
     """Return the plan of a case."""
-    inputs: dict[str, Any] = yaml.safe_load((GOLDEN / case / "inputs.yml").read_text(encoding="utf-8")) or {}
+    inputs = inputs_of(case)
     together = inputs.pop("ip_versions_together", True)
     sets = inputs.pop("ipsets", {})
     options = _options.parse({**DEFAULTS, **inputs}, INTERFACES, ["eth0"])
@@ -108,3 +113,21 @@ def test_diff_shows_what_moves() -> None:
 
 def test_nothing_to_do_has_no_diff() -> None:
     assert planned("converged").diff == ""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_undo_gives_back_what_there_was(case: str) -> None:
+    before = rulesets(case)
+    inputs = inputs_of(case)
+    prefix = inputs.get("chain_prefix", "FTP")
+    sets = inputs.get("ipsets", {})
+    plan = planned(case)
+    was = _plan.snapshot(prefix, before, sets)
+    now = {**sets, **dict.fromkeys(plan.sets, "hash:ip inet")}
+    back = _plan.undo(prefix, was, plan.after or before, now)
+    assert _plan.snapshot(prefix, back.after or before, sets) == was
+    assert bool(back.finish) == plan.changed
+    assert not _plan.undo(prefix, was, before, sets).changed
+    for ip_version, ruleset in (back.after or before).items():
+        for table, chains in before[ip_version].tables.items():
+            assert {name: lines for name, lines in ruleset.tables[table].items() if name in chains} == chains

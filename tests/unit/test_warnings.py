@@ -29,7 +29,7 @@ def warned(
     """Return the warnings for a host with some rules."""
     chains = [f":{chain} {policies} [0:0]" for chain in ("INPUT", "FORWARD", "OUTPUT")] if table == "filter" else []
     ruleset = _ruleset.parse("\n".join([f"*{table}", *chains, *rules, "COMMIT", ""]), ["filter", "nat"])
-    options = _options.parse({**DEFAULTS, **(inputs or {})}, ["lo", "eth0", "eth1"], [])
+    options = _options.parse({**DEFAULTS, "persistent": False, **(inputs or {})}, ["lo", "eth0", "eth1"], [])
     return _warnings.warnings(options, {ip_version: ruleset}, servers, str(tmp_path))
 
 
@@ -257,4 +257,29 @@ def test_saved_rules_without_their_ipsets(
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    assert warned(tmp_path, [], inputs, policies="ACCEPT") == expected
+
+
+@pytest.mark.parametrize(
+    ("systemd", "persistent", "expected"),
+    [
+        (
+            False,
+            True,
+            [
+                "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init "
+                "run sh /etc/hostfw-conntrack/FTP/restore, or set ftp_persistent to false"
+            ],
+        ),
+        (False, False, [NO_IPSETS.format("iptables-services", "ipset-service")]),
+        (True, True, []),
+    ],
+)
+def test_nothing_loads_the_rules_at_boot(tmp_path: Path, systemd: bool, persistent: bool, expected: list[str]) -> None:
+    if systemd:
+        (tmp_path / "run/systemd/system").mkdir(parents=True)
+    if not persistent:
+        (tmp_path / "usr/lib/systemd/system").mkdir(parents=True)
+        (tmp_path / "usr/lib/systemd/system/iptables.service").touch()
+    inputs = {**FTPS, "persistent": persistent}
     assert warned(tmp_path, [], inputs, policies="ACCEPT") == expected

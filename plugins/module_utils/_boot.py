@@ -1,0 +1,323 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files that bring the rules of one instance back at boot, and whenever another tool has flushed them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK
+from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import (
+    LIVE_SET,
+    PROGRAMS,
+    TABLES,
+    live_sets,
+    place,
+    position_of,
+)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+
+FOLDER = "etc/hostfw-conntrack"
+UNITS = "etc/systemd/system"
+# Where systemd is in charge (sd_booted(3)).
+SYSTEMD = "run/systemd/system"
+# Which services load rules, and may flush those of others when they do.
+OTHERS = (
+    "netfilter-persistent.service iptables.service ip6tables.service nftables.service ufw.service "
+    "firewalld.service docker.service"
+)
+
+UNIT = f"""\
+[Unit]
+Description=FTP through the firewall, by connection tracking (hostfw.conntrack, {{prefix}})
+After={OTHERS}
+PartOf={OTHERS}
+ReloadPropagatedFrom={OTHERS}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /{FOLDER}/{{prefix}}/restore
+ExecReload=/bin/sh /{FOLDER}/{{prefix}}/restore
+
+[Install]
+WantedBy=multi-user.target {OTHERS}
+"""
+
+# Rules that name a set that is not there do not load, nor do any others of their file.
+SETS_UNIT = f"""\
+[Unit]
+Description=Sets for FTPS through the firewall (hostfw.conntrack, {{prefix}})
+DefaultDependencies=no
+After=local-fs.target systemd-modules-load.service
+Before={OTHERS} network-pre.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /{FOLDER}/{{prefix}}/restore sets
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+SCRIPT = r"""#!/bin/sh
+# Puts back what is missing of the sets and rules in this folder, and changes nothing else.
+set -eu
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+cd "$(dirname "$0")"
+
+if [ -f ipset ]; then
+  ipset -exist restore <ipset
+fi
+if [ "${1:-}" = sets ]; then
+  exit 0
+fi
+
+# Prints what iptables-restore is to read; nothing where all is in order.
+missing() {
+  present="$("$1-save")" && printf '%s\n' "$present" | awk '
+    function add(line) { change = change line "\n" }
+
+    # Tells whether a rule drops all packets of a jump, as it has no other conditions than the interfaces.
+    function ends(line, jump,   part) {
+      gsub(/ -m comment --comment ("([^"\\]|\\.)*"|[^" ]+)/, "", line)
+      sub(/^-A [^ ]+/, "", line)
+      while (match(line, /^ -[io] [^ ]+/)) {
+        part = substr(line, 1, RLENGTH)
+        if (!index(jump, part " ")) return 0
+        line = substr(line, RLENGTH + 1)
+      }
+      return line ~ final[table]
+    }
+
+    # Adds a jump at its place, and to what is known of the host.
+    function place(jump, chain,   at, last, i) {
+      last = size[table, chain] + 1
+      at = hint == "# first" ? 1 : last
+      for (i = 1; hint !~ /^# (first|last)$/ && i < at; i++)
+        if (hint == "# before " here[table, chain, i] || ends(here[table, chain, i], jump)) at = i
+      for (i = last; i > at; i--) here[table, chain, i] = here[table, chain, i - 1]
+      here[table, chain, at] = jump
+      size[table, chain] = last
+      sub(/^-A [^ ]+/, at < last ? "-I " chain " " at : "&", jump)
+      add(jump)
+    }
+
+    # Tells whether a chain holds its rules and no others.
+    function complete(chain,   i) {
+      for (i = 1; i <= count[chain]; i++) if (!((table, rule[chain, i]) in there)) return 0
+      return size[table, chain] == count[chain]
+    }
+
+    BEGIN {
+      final["raw"] = "^ -j (DROP|ACCEPT|CT|NOTRACK)( |$)"
+      final["mangle"] = "^ -j (DROP|ACCEPT)$"
+      final["filter"] = "^ -j (DROP|REJECT)( |$)"
+    }
+    /^\*/ { table = substr($1, 2) }
+    !wanted {
+      sub(/^\[[0-9]+:[0-9]+\] /, "")
+      if (/^-A /) { here[table, $2, ++size[table, $2]] = $0; there[table, $0] = 1 }
+      next
+    }
+    /^\*/ { chains = jumps = 0; change = ""; split("", count) }
+    /^:/ { name[++chains] = substr($1, 2); count[name[chains]] = 0 }
+    /^# / { hint = $0 }
+    /^-A / && ($2 in count) { rule[$2, ++count[$2]] = $0; next }
+    /^-A / {
+      jump[++jumps] = $0
+      into[jumps] = $2
+      hints[jumps] = hint
+      asked[table, $0] = 1
+      hint = ""
+    }
+    /^COMMIT/ {
+      for (i = 1; i <= chains; i++) if (!complete(name[i])) add(":" name[i] " - [0:0]")
+      for (i = 1; i <= chains; i++) if (!complete(name[i])) for (j = 1; j <= count[name[i]]; j++) add(rule[name[i], j])
+      for (key in here) {
+        split(key, parts, SUBSEP)
+        if (parts[1] != table || (parts[2] in count) || !index(here[key], "MARK")) continue
+        target = here[key]
+        sub(/.* -j /, "", target)
+        if ((target in count) && !((table, here[key]) in asked)) stale[here[key]] = 1
+      }
+      for (i = 1; i <= jumps; i++) {
+        hint = hints[i]
+        if (!((table, jump[i]) in there)) place(jump[i], into[i])
+      }
+      for (line in stale) { sub(/^-A/, "-D", line); add(line) }
+      split("", stale)
+      hint = ""
+      if (change != "") printf "*%s\n%sCOMMIT\n", table, change
+    }
+  ' wanted=0 - wanted=1 "$1"
+}
+
+# Others may change rules at the same time.
+for program in iptables ip6tables; do
+  [ -f "$program" ] || continue
+  tries=0
+  change="$(missing "$program")"
+  while [ -n "$change" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 10 ]; then
+      echo "The rules in $PWD/$program are not in order after 10 tries; missing:" >&2
+      printf '%s\n' "$change" >&2
+      exit 1
+    fi
+    printf '%s\n' "$change" | "$program-restore" --noflush -w 60 || sleep 1
+    change="$(missing "$program")"
+  done
+done
+""".replace("MARK", MARK)
+
+
+@dataclass
+class Changes:
+    """What is to be done to files and units, in the order of its fields.
+
+    - disable: names of units to stop and disable
+    - remove: paths of files and folders
+    - write: arguments of ansible.builtin.copy
+    - enable: names of units to enable and start
+    """
+
+    disable: list[str]
+    remove: list[str]
+    write: list[dict[str, str]]
+    enable: list[str]
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether there is anything to do."""
+        return bool(self.disable or self.remove or self.write or self.enable)
+
+
+def files(options: Options, after: Mapping[str, Ruleset], modules: Sequence[str], *, systemd: bool) -> dict[str, str]:
+    """Return the files of an instance, by their paths without the first slash.
+
+    :arg after: the rules of each IP version as they will be
+    :arg modules: those kernel modules of the instance that this kernel can load
+    :arg systemd: whether systemd is in charge of the host
+    """
+    if options.state == "absent" or not options.persistent:
+        return {}
+    folder = f"{FOLDER}/{options.prefix}"
+    sets = live_sets(options)
+    found = {f"{folder}/{PROGRAMS[ip_version]}": _rules(options, ip_version, after[ip_version]) for ip_version in after}
+    found = {path: text for path, text in found.items() if text}
+    if sets:
+        lines = [" ".join(["create", name, *LIVE_SET[ip_version]]) for ip_version, name in sets.items()]
+        found[f"{folder}/ipset"] = _lines(lines)
+    found[f"{folder}/restore"] = SCRIPT
+    if systemd:
+        if modules:
+            found[f"etc/modules-load.d/hostfw-conntrack-{options.prefix}.conf"] = _lines(modules)
+        found[f"{UNITS}/{unit(options.prefix)}"] = UNIT.replace("{prefix}", options.prefix)
+        if sets:
+            found[f"{UNITS}/{sets_unit(options.prefix)}"] = SETS_UNIT.replace("{prefix}", options.prefix)
+    return found
+
+
+def paths(prefix: str) -> list[str]:
+    """Return all paths that an instance may have, each file before its folder."""
+    folder = f"{FOLDER}/{prefix}"
+    return [
+        f"{UNITS}/{unit(prefix)}",
+        f"{UNITS}/{sets_unit(prefix)}",
+        f"etc/modules-load.d/hostfw-conntrack-{prefix}.conf",
+        *(f"{folder}/{name}" for name in ("iptables", "ip6tables", "ipset", "restore")),
+    ]
+
+
+def read(prefix: str, root: str = "/") -> dict[str, str]:
+    """Return the files that an instance has, by their paths without the first slash."""
+    return {path: Path(root, path).read_text(encoding="utf-8") for path in paths(prefix) if Path(root, path).is_file()}
+
+
+def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str = "/") -> Changes:
+    """Return what turns the files of an instance into those that are wanted.
+
+    :arg wanted: their texts, by their paths without the first slash
+    :arg systemd: whether systemd is in charge of the host
+    """
+    folder = f"{FOLDER}/{prefix}"
+    here = read(prefix, root)
+    remove = [f"/{path}" for path in here if path not in wanted]
+    if Path(root, folder).is_dir() and not any(path.startswith(f"{folder}/") for path in wanted):
+        others = [path.name for path in Path(root, FOLDER).iterdir() if path.name != prefix]
+        remove.append(f"/{folder}" if others else f"/{FOLDER}")
+    write = []
+    for path, text in wanted.items():
+        mode = "0600" if path.startswith(FOLDER) else "0644"
+        if here.get(path) != text or f"{Path(root, path).stat().st_mode & 0o7777:04o}" != mode:
+            write.append({"dest": f"/{path}", "content": text, "mode": mode})
+    units = {path.rpartition("/")[2]: path for path in (f"{UNITS}/{unit(prefix)}", f"{UNITS}/{sets_unit(prefix)}")}
+    enabled = {name: os.path.lexists(Path(root, UNITS, "multi-user.target.wants", name)) for name in units}
+    written = [item["dest"] for item in write]
+    return Changes(
+        disable=[name for name in units if systemd and enabled[name] and units[name] not in wanted],
+        remove=remove,
+        write=write,
+        enable=[
+            name
+            for name, path in units.items()
+            if systemd and path in wanted and (not enabled[name] or f"/{path}" in written)
+        ],
+    )
+
+
+def unit(prefix: str) -> str:
+    """Return the name of the unit that restores the rules."""
+    return f"hostfw-conntrack-{prefix}.service"
+
+
+def sets_unit(prefix: str) -> str:
+    """Return the name of the unit that restores the sets, before anything loads rules."""
+    return f"hostfw-conntrack-{prefix}.sets.service"
+
+
+def restore(prefix: str) -> str:
+    """Return the command that puts back what is missing."""
+    return f"sh /{FOLDER}/{prefix}/restore"
+
+
+def _rules(options: Options, ip_version: str, after: Ruleset) -> str:
+    """Return the chains and jumps of one IP version, as iptables-restore reads them.
+
+    Before a jump, a comment says which rule of others it stands before, or that it is C(first) or C(last).
+    """
+    rules = _flows.rules(options, ip_version)
+    jumps = _flows.jumps(options, ip_version)
+    lines: list[str] = []
+    for table in TABLES if rules else ():
+        chains = dict.fromkeys(rule.chain for rule in rules if rule.table == table)
+        lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
+        lines += [rule.line() for rule in rules if rule.table == table]
+        for jump in jumps:
+            if jump.table == table:
+                lines += [*_hint(options, after, jump), jump.line()]
+        lines.append("COMMIT")
+    return _lines(lines)
+
+
+def _hint(options: Options, after: Ruleset, jump: Rule) -> list[str]:
+    position = position_of(options, jump)
+    if position != "auto":
+        return [f"# {position}"]
+    standing = after.chain(jump.table, jump.chain)
+    return [f"# before {line}" for line in standing[place(options, after, jump) :][:1]]
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,269 @@
+"""The files that bring the rules back at boot: what they restore, and when they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _flows, _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
+from test_options import DEFAULTS
+from test_plan import CASES, INTERFACES, inputs_of, rulesets
+
+# Stands for iptables-restore --noflush: reads rules, changes those in the file.
+RESTORE = """\
+#!{python}
+import os, sys
+sys.path[:0] = {path!r}
+import conftest, test_boot
+test_boot.restore({file!r}, sys.stdin.read())
+"""
+
+
+def printed(ruleset: _ruleset.Ruleset) -> str:
+    """Return rules as iptables-save prints them."""
+    lines = []
+    for table, chains in ruleset.tables.items():
+        lines += [f"*{table}", *(f":{name} {ruleset.policies.get((table, name), '-')} [0:0]" for name in chains)]
+        lines += [line for rules in chains.values() for line in rules] + ["COMMIT"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def restore(file: str, text: str) -> None:
+    """Do to the rules in a file what iptables-restore --noflush does to those of the kernel."""
+    path = Path(file)
+    ruleset = _ruleset.parse(path.read_text(encoding="utf-8"), _plan.TABLES)
+    table = ""
+    for line in text.splitlines():
+        words = line.split(" ")
+        chains = ruleset.tables.setdefault(table, {}) if table else {}
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            chains[words[0][1:]] = []
+        elif words[0] == "-I":
+            assert 1 <= int(words[2]) <= len(chains[words[1]]) + 1, line
+            chains[words[1]].insert(int(words[2]) - 1, " ".join(["-A", words[1], *words[3:]]))
+        elif words[0] == "-A":
+            assert not words[-1].startswith("FTP-") or words[-1] in chains, line
+            chains.setdefault(words[1], []).append(line)
+        elif words[0] == "-D":
+            chains[words[1]].remove(line.replace("-D", "-A", 1))
+        else:
+            assert line == "COMMIT", line
+    path.write_text(printed(ruleset), encoding="utf-8")
+
+
+class Booted:
+    """A host whose rules are in files, and the script that restores those of one instance."""
+
+    def __init__(self, root: Path, case: str) -> None:
+        self.root = root
+        self.options = _options.parse({**DEFAULTS, **inputs_of(case)}, INTERFACES, ["eth0"])
+        plan = _plan.plan(self.options, rulesets(case), {}, together=True)
+        self.conflicts = plan.conflicts
+        self.after = plan.after
+        for path, text in _boot.files(self.options, plan.after, ["nf_conntrack_ftp"], systemd=True).items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text.replace("PATH=/usr/sbin", f"PATH={root}:/usr/sbin"), encoding="utf-8")
+        for program in _plan.PROGRAMS.values():
+            self.program(f"{program}-save", f"#!/bin/sh\ncat {root}/{program}\n")
+            source = RESTORE.format(python=sys.executable, path=sys.path, file=str(root / program))
+            self.program(f"{program}-restore", source)
+        self.program("ipset", f"#!/bin/sh\necho $* >> {root}/ipset.calls; cat >> {root}/ipset.calls\n")
+
+    def program(self, name: str, text: str) -> None:
+        """Write a program that the script calls."""
+        (self.root / name).write_text(text, encoding="utf-8")
+        (self.root / name).chmod(0o755)
+
+    def load(self, ip_version: str, ruleset: _ruleset.Ruleset) -> None:
+        """Set the rules of the host."""
+        (self.root / _plan.PROGRAMS[ip_version]).write_text(printed(ruleset), encoding="utf-8")
+
+    def rules(self, ip_version: str) -> str:
+        """Return the rules of the host."""
+        return (self.root / _plan.PROGRAMS[ip_version]).read_text(encoding="utf-8")
+
+    def run(self, *words: str) -> None:
+        """Run the script."""
+        script = self.root / "etc/hostfw-conntrack" / self.options.prefix / "restore"
+        subprocess.run(["sh", script, *words], check=True)
+
+
+def without_ours(ruleset: _ruleset.Ruleset, prefix: str) -> _ruleset.Ruleset:
+    """Return the rules that a host has before the script runs."""
+    chains = Chains(prefix)
+    tables = {
+        table: {
+            name: [line for line in lines if not _plan.ours(line, chains)]
+            for name, lines in found.items()
+            if (table, name) not in chains.all()
+        }
+        for table, found in ruleset.tables.items()
+    }
+    return _ruleset.Ruleset(tables, ruleset.policies)
+
+
+@pytest.fixture
+def booted(request: pytest.FixtureRequest, tmp_path: Path) -> Booted:
+    """A host with the rules of a golden folder."""
+    return Booted(tmp_path, request.param)
+
+
+@pytest.mark.parametrize("booted", CASES, indirect=True)
+def test_what_is_restored_is_what_the_plan_made(booted: Booted) -> None:
+    if booted.conflicts or booted.options.state == "absent":
+        assert booted.options.state == "present" or not list((booted.root).glob("etc"))
+        return
+    for ip_version, ruleset in booted.after.items():
+        booted.load(ip_version, without_ours(ruleset, booted.options.prefix))
+    booted.run()
+    for ip_version, ruleset in booted.after.items():
+        found = _ruleset.parse(booted.rules(ip_version), _plan.TABLES)
+        for table in _plan.TABLES:
+            for name, lines in ruleset.tables.get(table, {}).items():
+                own = (table, name) in Chains(booted.options.prefix).all()
+                here = found.chain(table, name)
+                assert (sorted(here), sorted(lines)) == (sorted(lines), sorted(here)) if own else here == lines
+    again = {ip_version: booted.rules(ip_version) for ip_version in booted.after}
+    booted.run()
+    assert {ip_version: booted.rules(ip_version) for ip_version in booted.after} == again
+
+
+@pytest.mark.parametrize("booted", ["fresh-both"], indirect=True)
+@pytest.mark.parametrize(
+    ("rules", "place"),
+    [
+        (["-A INPUT -s 192.0.2.1/32 -j DROP", "-A INPUT -j DROP"], 1),
+        (["-A INPUT -s 192.0.2.1/32 -j DROP", '-A INPUT -i eth0 -m comment --comment "the \\"rest\\"" -j DROP'], 1),
+        (["-A INPUT -i eth1 -j DROP", "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"], 2),
+        (["-A INPUT -j REJECT --reject-with icmp-port-unreachable"], 0),
+        ([], 0),
+    ],
+)
+def test_jump_comes_before_a_drop_that_is_new(booted: Booted, rules: list[str], place: int) -> None:
+    booted.load("ipv6", _ruleset.Ruleset())
+    booted.load("ipv4", _ruleset.Ruleset({"filter": {"INPUT": rules, "OUTPUT": []}}, {("filter", "INPUT"): "DROP"}))
+    booted.run()
+    chain = _ruleset.parse(booted.rules("ipv4"), _plan.TABLES).chain("filter", "INPUT")
+    assert chain[place].endswith("-j FTP-IN")
+    assert chain[:place] + chain[place + 1 :] == rules
+
+
+@pytest.mark.parametrize("booted", ["fresh-both"], indirect=True)
+def test_an_old_copy_of_the_rules_is_put_right(booted: Booted) -> None:
+    for ip_version, ruleset in booted.after.items():
+        ruleset.tables["filter"]["INPUT"].append('-A INPUT -i eth1 -m comment --comment "hostfw.conntrack: " -j FTP-IN')
+        ruleset.tables["filter"]["INPUT"].append('-A INPUT -m comment --comment "of others" -j FTP-IN')
+        ruleset.tables["filter"]["FTP-IN"].append("-A FTP-IN -p tcp -m tcp --dport 2121 -j ACCEPT")
+        ruleset.tables["filter"]["FTP-DATA-OUT"].pop()
+        booted.load(ip_version, ruleset)
+    booted.run()
+    found = _ruleset.parse(booted.rules("ipv4"), _plan.TABLES)
+    assert [line for line in found.chain("filter", "INPUT") if "-i eth1" in line] == []
+    assert [line for line in found.chain("filter", "INPUT") if "of others" in line] != []
+    wanted = _flows.rules(booted.options, "ipv4")
+    for chain in ("FTP-IN", "FTP-DATA-OUT"):
+        assert found.chain("filter", chain) == [rule.line() for rule in wanted if rule.chain == chain]
+
+
+@pytest.mark.parametrize("booted", ["fresh-both"], indirect=True)
+def test_rules_that_the_kernel_refuses_are_named(booted: Booted, capfd: pytest.CaptureFixture[str]) -> None:
+    for ip_version in booted.after:
+        booted.load(ip_version, _ruleset.Ruleset())
+    booted.program("iptables-restore", "#!/bin/sh\necho refused >&2; exit 1\n")
+    booted.program("sleep", "#!/bin/sh\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        booted.run()
+    assert "not in order after 10 tries; missing:\n*raw\n:FTP-HELPER" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("booted", ["fresh-both"], indirect=True)
+def test_rules_that_cannot_be_read_are_an_error(booted: Booted) -> None:
+    booted.program("iptables-save", "#!/bin/sh\nexit 1\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        booted.run()
+
+
+@pytest.mark.parametrize("booted", ["fresh-tls"], indirect=True)
+def test_sets_are_there_before_any_rule(booted: Booted) -> None:
+    booted.run("sets")
+    assert (booted.root / "ipset.calls").read_text(encoding="utf-8") == (
+        "-exist restore\ncreate FTP-LIVE-IPV4 hash:ip family inet hashsize 32768 maxelem 65536 timeout 60\n"
+    )
+
+
+WANTED = {
+    "etc/hostfw-conntrack/FTP/iptables": "rules\n",
+    "etc/systemd/system/hostfw-conntrack-FTP.service": "unit\n",
+}
+
+
+def write(root: Path, files: dict[str, str], enabled: str = "") -> None:
+    """Write files as the role does."""
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+        (root / path).chmod(0o600 if "hostfw-conntrack/" in path else 0o644)
+    if enabled:
+        link = root / "etc/systemd/system/multi-user.target.wants" / enabled
+        link.parent.mkdir()
+        link.symlink_to("/nowhere")
+
+
+UNIT = "hostfw-conntrack-FTP.service"
+
+
+def test_files_are_written_once(tmp_path: Path) -> None:
+    changes = _boot.changes("FTP", WANTED, systemd=True, root=str(tmp_path))
+    assert changes == _boot.Changes(
+        disable=[],
+        remove=[],
+        write=[
+            {"dest": "/etc/hostfw-conntrack/FTP/iptables", "content": "rules\n", "mode": "0600"},
+            {"dest": "/etc/systemd/system/hostfw-conntrack-FTP.service", "content": "unit\n", "mode": "0644"},
+        ],
+        enable=[UNIT],
+    )
+    write(tmp_path, WANTED, UNIT)
+    assert not _boot.changes("FTP", WANTED, systemd=True, root=str(tmp_path)).changed
+
+
+def test_files_that_others_have_changed_are_written_anew(tmp_path: Path) -> None:
+    write(tmp_path, WANTED, UNIT)
+    (tmp_path / "etc/hostfw-conntrack/FTP/iptables").chmod(0o666)
+    (tmp_path / "etc/systemd/system/hostfw-conntrack-FTP.service").write_text("other\n", encoding="utf-8")
+    changes = _boot.changes("FTP", WANTED, systemd=True, root=str(tmp_path))
+    assert [item["dest"] for item in changes.write] == [f"/{path}" for path in WANTED]
+    assert changes.enable == [UNIT]
+
+
+def test_unit_that_is_not_enabled_is(tmp_path: Path) -> None:
+    write(tmp_path, WANTED)
+    assert _boot.changes("FTP", WANTED, systemd=True, root=str(tmp_path)).enable == [UNIT]
+    assert not _boot.changes("FTP", WANTED, systemd=False, root=str(tmp_path)).changed
+
+
+@pytest.mark.parametrize(("other", "folder"), [(False, "/etc/hostfw-conntrack"), (True, "/etc/hostfw-conntrack/FTP")])
+def test_all_files_go(tmp_path: Path, other: bool, folder: str) -> None:
+    write(tmp_path, WANTED, UNIT)
+    if other:
+        write(tmp_path, {"etc/hostfw-conntrack/BACKUP/iptables": "rules\n"})
+    changes = _boot.changes("FTP", {}, systemd=True, root=str(tmp_path))
+    assert (changes.disable, changes.write, changes.enable) == ([UNIT], [], [])
+    assert sorted(changes.remove) == sorted([*(f"/{path}" for path in WANTED), folder])
+
+
+def test_without_systemd_there_are_rules_only() -> None:
+    options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
+    after = _plan.plan(options, rulesets("fresh-both"), {}, together=True).after
+    assert list(_boot.files(options, after, ["nf_conntrack_ftp"], systemd=False)) == [
+        "etc/hostfw-conntrack/FTP/iptables",
+        "etc/hostfw-conntrack/FTP/ip6tables",
+        "etc/hostfw-conntrack/FTP/restore",
+    ]
+    assert _boot.files(dataclasses.replace(options, persistent=False), after, [], systemd=True) == {}
