@@ -116,6 +116,12 @@ options:
         and a unit of systemd loads them.
     type: bool
     default: true
+  ignore_conflicts:
+    description:
+      - Whether to go on, with a warning, where firewalld or native nftables rules drop what iptables accepts. Else
+        the module fails, and says how to let FTP pass there.
+    type: bool
+    default: false
   state:
     description: What is asked for.
     type: str
@@ -275,6 +281,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _boot,
+    _charge,
     _host,
     _options,
     _plan,
@@ -301,9 +308,8 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
                 current[ip_version] = _ruleset.Ruleset()
             continue
         code, out, err = module.run_command([path])
-        for line in (out + err).splitlines():
-            if "tables present" in line:
-                module.warn(f"{program}: {line.lstrip('# ')}; rules there are not seen here, and may drop FTP")
+        if asked:
+            warn_of_other_variant(module, path)
         if code == 0:
             try:
                 current[ip_version] = _ruleset.parse(out, (*_plan.TABLES, "nat"))
@@ -312,6 +318,37 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
         elif asked or "Permission denied" in err:
             module.fail_json(msg=unreadable(program, ip_version, err.strip()))
     return current, list(dict.fromkeys(packages))
+
+
+def warn_of_other_variant(module: AnsibleModule, path: str) -> None:
+    """Warn where the other variant of iptables holds rules, too."""
+    program = Path(path).name
+    names = [program.replace("-save", f"-{variant}-save") for variant in ("nft", "legacy")]
+    here, other = names if "nft" in Path(path).resolve().name else reversed(names)
+    found = module.get_bin_path(other, opt_dirs=SBIN)
+    if found is None:
+        return
+    _code, out, _err = module.run_command([found])
+    ruleset = _ruleset.parse(out, (*_plan.TABLES, "nat"))
+    rules = any(lines for chains in ruleset.tables.values() for lines in chains.values())
+    if rules or not set(ruleset.policies.values()) <= {"ACCEPT", "-"}:
+        uses, others = (name.removesuffix("-save") for name in (here, other))
+        module.warn(
+            f"there are rules of {uses}, which this host uses, and of {others}: a packet must pass both, and those of "
+            f"{others} are not seen here and may drop FTP; move them to {uses}, or let FTP through there, too"
+        )
+
+
+def read_nftables(module: AnsibleModule) -> str:
+    """Return all rules of nftables in JSON; nothing where there is no nft."""
+    path = module.get_bin_path("nft", opt_dirs=SBIN)
+    if path is None:
+        return ""
+    code, out, err = module.run_command([path, "--json", "--terse", "list", "ruleset"])
+    if code != 0:
+        module.warn(f"native nftables rules, which may drop FTP, are not seen here, as nft failed: {err.strip()}")
+        return ""
+    return str(out)
 
 
 def unreadable(program: str, ip_version: str, error: str) -> str:
@@ -352,6 +389,31 @@ def read_sets(module: AnsibleModule, options: Options) -> dict[str, str]:
         name: " ".join([kind, *re.findall(r"family (\w+)", header)])
         for name, kind, header in re.findall(r"^Name: (.*)\nType: (.*)\n.*\nHeader: (.*)", out, re.MULTILINE)
     }
+
+
+def add_packages(module: AnsibleModule, options: Options, packages: list[str], load: list[str]) -> None:
+    """Add the packages of other programs that are missing, and fail where none can be installed."""
+    live = options.tls and options.state == "present"
+    for program, package, needed in (("modprobe", "kmod", bool(load)), ("ipset", "ipset", live)):
+        if needed and module.get_bin_path(program, opt_dirs=SBIN) is None:
+            packages.append(package)
+    if packages and not any(module.get_bin_path(name) for name in _host.PACKAGE_MANAGERS):
+        module.fail_json(
+            msg=f"{' and '.join(packages)} must be installed, and this host has no package manager to do it with "
+            f"({', '.join(_host.PACKAGE_MANAGERS)})"
+        )
+
+
+def check(module: AnsibleModule, options: Options, plan: _plan.Plan) -> None:
+    """Fail where nothing can be done, or where it would be in vain."""
+    wanted = options.state == "present"
+    in_charge = _charge.conflicts(options, read_nftables(module), firewalld_runs=_charge.firewalld()) if wanted else []
+    ignored = in_charge if module.params["ignore_conflicts"] else []
+    for conflict in ignored:
+        module.warn(f"ftp_ignore_conflicts: {conflict}")
+    conflicts = plan.conflicts + ([] if ignored else in_charge)
+    if conflicts:
+        module.fail_json(msg="; ".join(conflicts), conflicts=conflicts)
 
 
 def leave(
@@ -423,6 +485,7 @@ def main() -> None:
             "position": {"type": "str", "default": "auto", "choices": list(_options.POSITIONS)},
             "chain_prefix": {"type": "str", "default": "FTP"},
             "persistent": {"type": "bool", "default": True},
+            "ignore_conflicts": {"type": "bool", "default": False},
             "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
             "ip_versions_together": {"type": "bool", "default": False},
             "undo": {"type": "dict"},
@@ -448,18 +511,9 @@ def main() -> None:
         files = _boot.changes(options.prefix, inputs["undo"]["files"], systemd=systemd)
         leave(module, plan, files, [], [], before=before)
     load = modules_to_load(module, options) if wanted else []
-    if load and module.get_bin_path("modprobe", opt_dirs=SBIN) is None:
-        packages.append("kmod")
-    if wanted and options.tls and module.get_bin_path("ipset", opt_dirs=SBIN) is None:
-        packages.append("ipset")
-    if packages and not any(module.get_bin_path(name) for name in _host.PACKAGE_MANAGERS):
-        module.fail_json(
-            msg=f"{' and '.join(packages)} must be installed, and this host has no package manager to do it with "
-            f"({', '.join(_host.PACKAGE_MANAGERS)})"
-        )
+    add_packages(module, options, packages, load)
     plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"])
-    if plan.conflicts:
-        module.fail_json(msg="; ".join(plan.conflicts), conflicts=plan.conflicts)
+    check(module, options, plan)
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
     warnings = _warnings.warnings(options, current, servers)

@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "position": "auto",
     "chain_prefix": "FTP",
     "persistent": True,
+    "ignore_conflicts": False,
     "state": "present",
 }
 HAS = ["lo", "eth0", "eth1", "br-lan", "eth0.100"]

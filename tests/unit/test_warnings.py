@@ -260,16 +260,19 @@ def test_saved_rules_without_their_ipsets(
     assert warned(tmp_path, [], inputs, policies="ACCEPT") == expected
 
 
+NO_SYSTEMD = (
+    "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run sh "
+    "/etc/hostfw-conntrack/FTP/restore, or set ftp_persistent to false"
+)
+
+
 @pytest.mark.parametrize(
     ("systemd", "persistent", "expected"),
     [
         (
             False,
             True,
-            [
-                "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init "
-                "run sh /etc/hostfw-conntrack/FTP/restore, or set ftp_persistent to false"
-            ],
+            [NO_SYSTEMD],
         ),
         (False, False, [NO_IPSETS.format("iptables-services", "ipset-service")]),
         (True, True, []),

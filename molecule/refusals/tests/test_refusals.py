@@ -21,7 +21,7 @@ def test_rules_of_the_other_variant_are_warned_of() -> None:
     host = Host("refusals-unprivileged")
     host.shell.check_output("iptables-legacy -A INPUT -s 192.0.2.66 -j DROP")
     warnings = host.role().result("Compare the host with what is asked for")["warnings"]
-    assert any("iptables-legacy tables present" in warning for warning in warnings)
+    assert any("rules of iptables-nft, which this host uses, and of iptables-legacy" in text for text in warnings)
 
 
 def test_helper_rule_tells_no_permission_from_no_rule() -> None:

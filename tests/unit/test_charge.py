@@ -1,0 +1,155 @@
+"""Who else is in charge of the firewall, from what nft prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _options
+from test_options import DEFAULTS
+
+DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
+REJECT = [{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]
+SSH = [
+    {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}},
+    {"drop": None},
+]
+
+
+def on(interface: str, *then: dict[str, Any], key: str = "iifname") -> list[dict[str, Any]]:
+    """Return a rule for an interface."""
+    return [{"match": {"op": "==", "left": {"meta": {"key": key}}, "right": interface}}, *then]
+
+
+def nft(
+    *rules: list[dict[str, Any]], policy: str = "accept", family: str = "inet", table: str = "own", **chain: str
+) -> str:
+    """Return what nft prints for a table with a base chain, and with a chain that drops."""
+    place = {"family": family, "table": table}
+    base = {**place, "name": "entry", "type": "filter", "hook": "input", "prio": 0, "policy": policy, **chain}
+    items: list[dict[str, Any]] = [
+        {"metainfo": {"json_schema_version": 1}},
+        {"table": {"family": family, "name": table}},
+        {"chain": base},
+        {"chain": {**place, "name": "dropping"}},
+        *({"rule": {**place, "chain": base["name"], "expr": rule}} for rule in rules),
+        {"rule": {**place, "chain": "dropping", "expr": DROP}},
+    ]
+    return json.dumps({"nftables": items})
+
+
+def found(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
+    """Return the conflicts."""
+    options = _options.parse({**DEFAULTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"])
+    return _charge.conflicts(options, text, firewalld_runs=firewalld)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        nft(policy="drop"),
+        nft(DROP),
+        nft(REJECT),
+        nft(SSH, on("eth0", {"drop": None})),
+        nft([{"jump": {"target": "dropping"}}]),
+        nft(on("eth*", {"goto": {"target": "dropping"}})),
+        nft(on("eth1", {"accept": None}), policy="drop"),
+        nft([{"return": None}], policy="drop"),
+        nft(SSH, policy="drop", family="ip"),
+        nft(policy="drop", family="ip6"),
+        nft(policy="drop", hook="output"),
+    ],
+)
+def test_base_chain_that_drops(text: str) -> None:
+    (conflict,) = found(text)
+    assert conflict.startswith("chain entry of the nftables table ")
+    assert "nft 'insert rule " in conflict
+    assert conflict.endswith("and then set ftp_ignore_conflicts to true")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        nft(),
+        nft(SSH),
+        nft(on("eth1", {"drop": None})),
+        nft([{"accept": None}], DROP, policy="drop"),
+        nft([{"return": None}], DROP),
+        nft([{"limit": {"rate": 5, "per": "second"}}, {"drop": None}]),
+        nft([{"jump": {"target": "nowhere"}}]),
+        nft(policy="drop", hook="forward"),
+        nft(policy="drop", hook="prerouting"),
+        nft(policy="drop", type="nat"),
+        nft(policy="drop", family="bridge"),
+        nft(policy="drop", family="ip", table="filter", name="INPUT"),
+    ],
+)
+def test_no_false_alarm(text: str) -> None:
+    assert found(text) == []
+
+
+def test_version_that_is_not_asked_for() -> None:
+    assert found(nft(policy="drop", family="ip6"), ip_versions=["ipv4"]) == []
+    assert found(nft(policy="drop"), firewalld=True, allowed_addresses=[], ip_versions=["ipv4"]) != []
+
+
+def test_gateway_is_about_forward() -> None:
+    inputs = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
+    (conflict,) = found(nft(policy="drop", hook="forward"), **inputs)
+    assert (
+        'insert rule inet own entry iifname "eth0" oifname "eth1" tcp dport 21 ct state new,established accept'
+        in conflict
+    )
+    assert found(nft(policy="drop"), **inputs) == []
+
+
+def test_firewalld_is_named_alone() -> None:
+    (conflict,) = found(nft(REJECT, table="firewalld"), firewalld=True)
+    assert "ansible.posix.firewalld: {service: ftp, state: enabled, permanent: true, immediate: true}" in conflict
+    assert "firewall-cmd --permanent --add-service=ftp && firewall-cmd --reload" in conflict
+
+
+def test_commands_accept_what_our_chains_accept() -> None:
+    (conflict,) = found(nft(policy="drop"), allowed_addresses=["192.0.2.0/24", "2001:db8::/32"], mode="active")
+    assert [line.strip() for line in conflict.splitlines() if "nft '" in line] == [
+        f"nft 'insert rule inet own entry iifname \"eth0\" {conditions} accept'"
+        for conditions in (
+            "ip saddr 192.0.2.0/24 tcp dport 21 ct state new,established",
+            (
+                'ip saddr 192.0.2.0/24 ct mark and 0x20000000 != 0x20000000 ct helper "ftp" '
+                "tcp sport 1024-65535 tcp dport 20 ct state established"
+            ),
+            'meta l4proto icmp ct state related ct helper "ftp"',
+            "meta l4proto icmp ct state related ct original proto-dst 21",
+            "ip6 saddr 2001:db8::/32 tcp dport 21 ct state new,established",
+            (
+                'ip6 saddr 2001:db8::/32 ct mark and 0x20000000 != 0x20000000 ct helper "ftp" '
+                "tcp sport 1024-65535 tcp dport 20 ct state established"
+            ),
+            'meta l4proto ipv6-icmp ct state related ct helper "ftp"',
+            "meta l4proto ipv6-icmp ct state related ct original proto-dst 21",
+        )
+    ]
+
+
+def process(root: Path, number: int, comm: str, namespace: str) -> None:
+    """Make a process in a copy of /proc."""
+    folder = root / "proc" / str(number) / "ns"
+    folder.mkdir(parents=True)
+    (folder / "net").symlink_to(namespace)
+    (folder.parent / "comm").write_text(f"{comm}\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("comm", "namespace", "expected"),
+    [("firewalld", "net:[1]", True), ("firewalld", "net:[2]", False), ("python3", "net:[1]", False)],
+)
+def test_firewalld_runs_here(tmp_path: Path, comm: str, namespace: str, expected: bool) -> None:
+    process(tmp_path, 1, "systemd", "net:[1]")
+    process(tmp_path, 2, comm, namespace)
+    (tmp_path / "proc/3").mkdir()  # has just ended
+    (tmp_path / "proc/self").symlink_to("1")
+    assert _charge.firewalld(str(tmp_path)) is expected
