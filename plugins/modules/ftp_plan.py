@@ -266,7 +266,7 @@ enable:
 before:
   description: The chains, jumps, sets and files that the role has on the host, for O(undo).
   type: dict
-  returned: success
+  returned: when the host is not converged
 conflicts:
   description: Why nothing can be done.
   type: list
@@ -422,6 +422,7 @@ def leave(
     files: _boot.Changes,
     packages: list[str],
     load: list[str],
+    before: dict[str, Any],
     **values: object,
 ) -> None:
     """End the module with a plan."""
@@ -432,6 +433,8 @@ def leave(
     shown = [f"+package {name}" for name in packages] + [f"+module {name}" for name in load]
     shown += [f"+ipset {name}" for name in plan.sets]
     shown += [f"+file {item['dest']}" for item in files.write] + [f"-file {path}" for path in files.remove]
+    if not converged:
+        values["before"] = before
     module.exit_json(
         changed=not converged,
         converged=converged,
@@ -509,7 +512,7 @@ def main() -> None:
     if inputs["undo"]:
         plan = _plan.undo(options.prefix, inputs["undo"], current, sets)
         files = _boot.changes(options.prefix, inputs["undo"]["files"], systemd=systemd)
-        leave(module, plan, files, [], [], before=before)
+        leave(module, plan, files, [], [], before)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
     plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"])
@@ -529,7 +532,7 @@ def main() -> None:
         files,
         packages,
         load,
-        before=before,
+        before,
         passive_ports={"ports": options.passive_ports, "source": source},
     )
 
