@@ -9,7 +9,9 @@ from role import INVENTORY, JUMP, Host
 
 def test_it_works_under_become() -> None:
     host = Host("refusals-unprivileged")
-    host.shell.check_output("id admin || useradd --create-home admin && echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin")
+    host.shell.check_output(
+        "id admin || useradd -m admin && echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin"
+    )
     without = host.attempt(ansible_docker_user="admin")
     assert without.error.startswith("the firewall's rules cannot be read: they want root (become: true) and")
     host.role(ansible_docker_user="admin", ansible_become=True)
