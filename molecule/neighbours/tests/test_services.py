@@ -1,0 +1,104 @@
+"""Services that load the rules of others, and flush ours: netfilter-persistent and nftables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from neighbours import UNIT, Neighbour, quoted
+from role import OTHERS, Host
+
+FILES = ("/etc/iptables/rules.v4", "/etc/iptables/rules.v6")
+# In the tables of iptables.
+NFTABLES = """
+flush ruleset
+table ip filter {
+  chain INPUT {
+    type filter hook input priority filter; policy drop
+    iifname "lo" counter accept
+    meta l4proto tcp tcp dport 22 counter accept
+  }
+  chain OUTPUT {
+    type filter hook output priority filter; policy drop
+    oifname "lo" counter accept
+    meta l4proto tcp tcp sport 22 counter accept
+  }
+}
+table ip6 filter {
+  chain INPUT {
+    type filter hook input priority filter; policy drop
+    iifname "lo" counter accept
+    meta l4proto ipv6-icmp counter accept
+  }
+  chain OUTPUT {
+    type filter hook output priority filter; policy drop
+    oifname "lo" counter accept
+    meta l4proto ipv6-icmp counter accept
+  }
+}
+"""
+
+
+def save(service: Neighbour) -> None:
+    """Let the service load the rules of others, and them alone."""
+    for rules, path in zip(OTHERS, FILES):
+        service.run(quoted(rules, path))
+    service.run(quoted(NFTABLES, "/etc/nftables.conf"))
+
+
+@pytest.fixture(params=["netfilter-persistent", "nftables"])
+def service(request: pytest.FixtureRequest) -> Iterator[Neighbour]:
+    """A host with a service that has loaded the rules of others."""
+    found = Neighbour(request.param, Host("neighbours-host"), units=("netfilter-persistent", "nftables"))
+    found.clean()
+    save(found)
+    found.run(f"systemctl enable --now {request.param}")
+    found.others = found.rules(ours=False)
+    yield found
+    found.clean()
+
+
+def test_ftp_is_back_whenever_the_service_has_loaded_its_rules(service: Neighbour) -> None:
+    name = service.name
+    service.blocked(f"systemctl start {name}")
+    service.role()
+    service.passes("role")
+    for event in (f"systemctl restart {name}", f"systemctl stop {name} && systemctl start {name}"):
+        service.run(event)
+        service.passes(event)
+    before = service.host.rules()
+    service.run(f"systemctl restart {UNIT}", f"systemctl restart {UNIT}")
+    assert service.host.rules() == before
+    service.run(f"systemctl disable --now {UNIT}", f"systemctl restart {name}")
+    service.blocked(f"systemctl restart {name}, without our unit")
+
+
+@pytest.mark.parametrize("service", ["nftables"], indirect=True)
+def test_ftp_is_back_after_a_reload(service: Neighbour) -> None:
+    service.role()
+    service.run("systemctl reload nftables")
+    service.passes("systemctl reload nftables")
+
+
+@pytest.mark.parametrize("service", ["netfilter-persistent"], indirect=True)
+def test_what_systemd_does_not_know_of_is_mended_by_our_unit(service: Neighbour) -> None:
+    service.role()
+    # Debian's unit knows no reload, and this is no service.
+    service.run("netfilter-persistent reload")
+    service.blocked("netfilter-persistent reload")
+    service.run(f"systemctl restart {UNIT}")
+    service.passes("netfilter-persistent reload, our unit restarted")
+
+
+@pytest.mark.parametrize("service", ["netfilter-persistent"], indirect=True)
+def test_saved_rules_of_ours_are_not_doubled_and_do_not_come_back(service: Neighbour) -> None:
+    service.role(ftp_interface=["eth0", "lo"], ftp_control_ports=[21, 2121])
+    service.run("netfilter-persistent save", "systemctl restart netfilter-persistent")
+    service.passes("restart, with our rules saved")
+    old = set(service.ours)
+    service.role()
+    service.run("systemctl restart netfilter-persistent")
+    service.passes("restart, with old rules of ours saved")
+    assert old - set(service.ours)
+    service.run(f"systemctl disable --now {UNIT}", "systemctl restart netfilter-persistent")
+    assert set(service.rules(ours=True)) == old, "they did not come back from the save"
