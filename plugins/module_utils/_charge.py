@@ -22,8 +22,9 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import covers
 
 FAMILIES = {"ip": ("ipv4",), "ip6": ("ipv6",), "inet": IP_VERSIONS}
-# What iptables-nft makes; iptables-save shows what is in them.
+# What iptables-nft makes; iptables-save shows what is in them, but no other base chains of the same tables.
 OF_IPTABLES = ("raw", "mangle", "nat", "filter", "security")
+BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 FIREWALLD = (
     "firewalld runs on this host, and drops what it does not allow whatever iptables accepts. Let it allow FTP, and "
@@ -96,10 +97,9 @@ def parse(text: str) -> dict[tuple[str, str, str], Chain]:
         of = item.get("chain") or item.get("rule")
         if not of or of["family"] not in FAMILIES:
             continue
-        if of["family"] != "inet" and of["table"] in OF_IPTABLES:
-            continue
         if "chain" in item:
-            hook = of.get("hook") if of.get("type") == "filter" else None
+            own = of["family"] != "inet" and of["table"] in OF_IPTABLES and of["name"] in BUILT_IN
+            hook = of.get("hook") if of.get("type") == "filter" and not own else None
             key = of["family"], of["table"], of["name"]
             found[key] = Chain(*key, hook, of.get("policy"))
         else:

@@ -60,6 +60,7 @@ def found(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
         nft(SSH, policy="drop", family="ip"),
         nft(policy="drop", family="ip6"),
         nft(policy="drop", hook="output"),
+        nft(policy="drop", family="ip", table="filter"),
     ],
 )
 def test_base_chain_that_drops(text: str) -> None:
