@@ -11,21 +11,20 @@ from neighbours import Neighbour, quoted
 from role import INVENTORY, OTHERS, Host
 
 NFTABLES = """
-flush ruleset
-table inet filter {
-  chain input {
+table {table} {{
+  chain input {{
     type filter hook input priority 0; policy drop
     iif lo accept
     meta l4proto ipv6-icmp accept
     tcp dport 22 ct state new,established accept
-  }
-  chain output {
+  }}
+  chain output {{
     type filter hook output priority 0; policy drop
     oif lo accept
     meta l4proto ipv6-icmp accept
     tcp sport 22 ct state established accept
-  }
-}
+  }}
+}}
 """
 ELSEWHERE = """
 systemd-run --unit elsewhere --property PrivateNetwork=yes dbus-run-session -- \
@@ -71,12 +70,12 @@ def refusal(host: Neighbour) -> str:
     return run.error
 
 
-def ignored(host: Neighbour, word: str) -> None:
-    """Run the role in spite of the conflict, and find the warning."""
+def ignored(host: Neighbour, *words: str) -> None:
+    """Run the role in spite of the conflicts, and find a warning of each."""
     run = host.host.role(ftp_ignore_conflicts=True)
     assert run.changed > 0
     warnings = run.result("Compare the host with what is asked for")["warnings"]
-    assert any(word in warning for warning in warnings), warnings
+    assert all(any(word in warning for warning in warnings) for word in words), warnings
     assert host.host.role(ftp_ignore_conflicts=True).changed == 0
 
 
@@ -115,13 +114,15 @@ def test_firewalld_can_be_ignored(host: Neighbour) -> None:
     assert not host.rules(ours=True)
 
 
-def test_nftables_is_told_by_its_own_commands(host: Neighbour) -> None:
-    host.name = "native nftables"
-    host.run(quoted(NFTABLES, "/tmp/native.nft"), "nft -f /tmp/native.nft")
+# The latter have the names of iptables' own.
+@pytest.mark.parametrize("tables", [("inet filter",), ("ip filter", "ip6 filter")], ids=" and ".join)
+def test_nftables_lets_ftp_through_by_what_the_error_names(host: Neighbour, tables: tuple[str, ...]) -> None:
+    host.name = f"nftables, {' and '.join(tables)}"
+    for table in tables:
+        host.run(quoted(NFTABLES.format(table=table), "/tmp/native.nft"), "nft -f /tmp/native.nft")
     host.blocked("nft -f")
-    error = refusal(host)
-    commands = [line for line in error.splitlines() if line.strip().startswith("nft ")]
-    ignored(host, "inet filter")
+    commands = [line for line in refusal(host).splitlines() if line.strip().startswith("nft ")]
+    ignored(host, *tables)
     host.blocked("role, ignoring")
     host.run(*commands)
     host.ours = host.rules(ours=True)
