@@ -47,7 +47,6 @@ table inet f2b-table {
 def host() -> Iterator[Neighbour]:
     """A host without rules."""
     found = Neighbour("", Host("neighbours-host"), units=("firewalld", "elsewhere"))
-    found.clean()
     yield found
     found.run("rm -f /etc/firewalld/zones/*")
     found.clean()

@@ -28,7 +28,6 @@ def docker() -> Iterator[Neighbour]:
     """A host with docker, which sets the policy of FORWARD to DROP as it turns forwarding on."""
     units = ("docker", "docker.socket", "containerd")
     found = Neighbour("docker", Host("neighbours-host"), units=units)
-    found.clean()
     found.run(
         "mkdir -p /etc/docker",
         quoted(json.dumps(SETTINGS), "/etc/docker/daemon.json"),

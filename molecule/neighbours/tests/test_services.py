@@ -50,7 +50,6 @@ def save(service: Neighbour) -> None:
 def service(request: pytest.FixtureRequest) -> Iterator[Neighbour]:
     """A host with a service that has loaded the rules of others."""
     found = Neighbour(request.param, Host("neighbours-host"), units=("netfilter-persistent", "nftables"))
-    found.clean()
     save(found)
     found.run(f"systemctl enable --now {request.param}")
     found.others = found.rules(ours=False)
@@ -58,36 +57,29 @@ def service(request: pytest.FixtureRequest) -> Iterator[Neighbour]:
     found.clean()
 
 
+# Debian's unit of netfilter-persistent knows no reload.
+RELOADS = {"netfilter-persistent": [], "nftables": ["systemctl reload nftables"]}
+# How rules are loaded without systemd.
+BY_HAND = {"netfilter-persistent": "netfilter-persistent reload", "nftables": "nft -f /etc/nftables.conf"}
+
+
 def test_ftp_is_back_whenever_the_service_has_loaded_its_rules(service: Neighbour) -> None:
     name = service.name
     service.blocked(f"systemctl start {name}")
     service.role()
     service.passes("role")
-    for event in (f"systemctl restart {name}", f"systemctl stop {name} && systemctl start {name}"):
+    for event in (f"systemctl restart {name}", f"systemctl stop {name} && systemctl start {name}", *RELOADS[name]):
         service.run(event)
         service.passes(event)
     before = service.host.rules()
     service.run(f"systemctl restart {UNIT}", f"systemctl restart {UNIT}")
     assert service.host.rules() == before
+    service.run(BY_HAND[name])
+    service.blocked(BY_HAND[name])
+    service.run(f"systemctl restart {UNIT}")
+    service.passes(f"{BY_HAND[name]}, our unit restarted")
     service.run(f"systemctl disable --now {UNIT}", f"systemctl restart {name}")
     service.blocked(f"systemctl restart {name}, without our unit")
-
-
-@pytest.mark.parametrize("service", ["nftables"], indirect=True)
-def test_ftp_is_back_after_a_reload(service: Neighbour) -> None:
-    service.role()
-    service.run("systemctl reload nftables")
-    service.passes("systemctl reload nftables")
-
-
-@pytest.mark.parametrize("service", ["netfilter-persistent"], indirect=True)
-def test_what_systemd_does_not_know_of_is_mended_by_our_unit(service: Neighbour) -> None:
-    service.role()
-    # Debian's unit knows no reload, and this is no service.
-    service.run("netfilter-persistent reload")
-    service.blocked("netfilter-persistent reload")
-    service.run(f"systemctl restart {UNIT}")
-    service.passes("netfilter-persistent reload, our unit restarted")
 
 
 @pytest.mark.parametrize("service", ["netfilter-persistent"], indirect=True)

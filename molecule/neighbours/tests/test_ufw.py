@@ -24,7 +24,6 @@ DEFAULTS = "/etc/default/ufw"
 def ufw() -> Iterator[Neighbour]:
     """A host on which ufw alone denies everything, both ways."""
     found = Neighbour("ufw", Host("neighbours-ufw"), units=("ufw",))
-    found.clean()
     found.run(f"sed -i s/^MANAGE_BUILTINS=.*/MANAGE_BUILTINS=no/ {DEFAULTS}", *ENABLE)
     found.others = found.rules(ours=False)
     yield found

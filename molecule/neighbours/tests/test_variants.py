@@ -18,7 +18,6 @@ RULE = "INPUT --source 192.0.2.66 --jump DROP"
 def variants(request: pytest.FixtureRequest) -> Iterator[tuple[Neighbour, str]]:
     """A host whose iptables is one of the variants, and the name of the other variant's program."""
     found = Neighbour(f"iptables-{request.param}", Host("neighbours-host"))
-    found.clean()
     other = {"nft": "iptables-legacy", "legacy": "iptables-nft"}[request.param]
     for program in PROGRAMS:
         found.run(f"update-alternatives --set {program} /usr/sbin/{program}-{request.param}")
