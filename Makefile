@@ -4,7 +4,7 @@
 
 SIDE := server
 SCENARIOS := mutants lifecycle legacy matrix active passive refusals default
-PROOF := sides attacks zoo neighbours
+PROOF := survival sides attacks zoo neighbours
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
