@@ -25,6 +25,7 @@ FIREWALLS = CONVERGE.parent / "files"
 OTHERS = [(FIREWALLS / f"firewall.{ip_version}").read_text(encoding="utf-8") for ip_version in ("ipv4", "ipv6")]
 JUMP = '-A INPUT -i eth0 -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
 PROGRAMS = ("iptables", "ip6tables")
+ENVIRONMENT = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,17 @@ class Host:
         assert not run.error, run.error
         return run
 
+    def command(self, **inputs: object) -> list[str]:
+        """Return the command that runs the role with some inputs set."""
+        variables = json.dumps({"converge_hosts": self.name, **inputs})
+        return ["ansible-playbook", str(CONVERGE), "--inventory", INVENTORY, "--extra-vars", variables]
+
     def attempt(self, *options: str, **inputs: object) -> Run:
         """Run the role with some inputs set."""
-        command = ["ansible-playbook", str(CONVERGE), "--inventory", INVENTORY]
-        command += ["--extra-vars", json.dumps({"converge_hosts": self.name, **inputs}), *options]
-        environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_FORCE_COLOR": "0"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        environment = {**ENVIRONMENT, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+        done = subprocess.run(
+            [*self.command(**inputs), *options], capture_output=True, text=True, env=environment, check=False
+        )
         assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         report = json.loads(done.stdout)
         tasks = report["plays"][0]["tasks"]

@@ -7,13 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options
 from ftp import BLOCKED_SECONDS, WAYS, address, transfer
-from role import INVENTORY, JUMP, PROGRAMS, ROLE, Host
+from role import INVENTORY, JUMP, PROGRAMS, Host
+from wanted import parts, wanted
 
-DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
-DEFAULTS = {name.removeprefix("ftp_"): value for name, value in DEFAULTS.items()}
 EPSV = next(way for way in WAYS if way.command == "EPSV" and way.ip_version == 4)
 PORT = next(way for way in WAYS if way.command == "PORT")
 OPENS = "hostfw.conntrack: control connection to port 21: client opens"
@@ -68,18 +65,10 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 def test_changed_settings_leave_the_rules_that_are_asked_for_and_no_other(converged: Host) -> None:
-    others = [line for line in converged.rules().splitlines() if "FTP" not in line]
+    _ours, others = parts(converged.rules())
     for settings in SETTINGS:
         converged.role(**{f"ftp_{name}": value for name, value in settings.items()})
-        options = _options.parse({**DEFAULTS, **settings}, ["lo", "eth0"], ["eth0"])
-        wanted = [
-            rule.line()
-            for ip_version in ("ipv4", "ipv6")
-            for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]
-        ]
-        found = converged.rules().splitlines()
-        assert sorted(line for line in found if line.startswith("-A") and "FTP" in line) == sorted(wanted), settings
-        assert [line for line in found if "FTP" not in line] == others, settings
+        assert parts(converged.rules()) == (wanted(settings), others), settings
 
 
 DAMAGES: list[tuple[str, list[str]]] = [

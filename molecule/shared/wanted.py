@@ -1,0 +1,33 @@
+"""The rules that settings of the role ask for, as the collection's code has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options
+from role import ROLE
+
+DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
+DEFAULTS = {name.removeprefix("ftp_"): value for name, value in DEFAULTS.items()}
+
+
+def wanted(inputs: dict[str, Any]) -> list[str]:
+    """Return the rules and jumps of a test host, for both IP versions, sorted.
+
+    :arg inputs: the role's, with or without their C(ftp_)
+    """
+    given = {name.removeprefix("ftp_"): value for name, value in inputs.items()}
+    options = _options.parse({**DEFAULTS, **given}, ["lo", "eth0"], ["eth0"])
+    return sorted(
+        rule.line()
+        for ip_version in ("ipv4", "ipv6")
+        for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]
+    )
+
+
+def parts(rules: str) -> tuple[list[str], list[str]]:
+    """Split what Host.rules() returns: the rules of the role, sorted, and all that is of others."""
+    lines = rules.splitlines()
+    ours = sorted(line for line in lines if line.startswith("-A") and "FTP" in line)
+    return ours, [line for line in lines if "FTP" not in line]
