@@ -1,10 +1,10 @@
-# make test: the tests. make proof: every side, attack, server and client; CI does both.
+# make test: the tests. make proof: every side, attack, server and client, reboots, crashes, neighbours; CI does both.
 # make demo: what the role changes, by real transfers; SIDE=server, client or gateway.
 # All set up what they need: virtual environment, container engine, images.
 
 SIDE := server
 SCENARIOS := mutants lifecycle legacy matrix active passive refusals default
-PROOF := survival sides attacks zoo neighbours
+PROOF := reboot survival neighbours attacks sides zoo
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache

@@ -61,9 +61,10 @@ class Run:
 class Host:
     """A test host to which the role can be applied."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shell: str = "") -> None:
+        """Find it by its name in the inventory; its shell is a URL of testinfra's, or that of a container."""
         self.name = name
-        self.shell: Any = testinfra.get_host(f"docker://{name}")
+        self.shell: Any = testinfra.get_host(shell or f"docker://{name}")
 
     def role(self, *options: str, **inputs: object) -> Run:
         """Run the role with some inputs set, and expect it to succeed."""

@@ -1,0 +1,68 @@
+"""The virtual machines, each led through its stages at the same time, and a table of what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from machines import HELPER, NAMES, Life, live
+
+FUTURES: dict[str, Future[Life]] = {}
+
+
+@pytest.fixture(scope="session")
+def lives() -> Iterator[dict[str, Future[Life]]]:
+    """What becomes of each machine."""
+    with ThreadPoolExecutor() as pool:
+        FUTURES.update({name: pool.submit(live, name) for name in NAMES})
+        yield FUTURES
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def life(request: pytest.FixtureRequest, lives: dict[str, Future[Life]]) -> Life:
+    """What was seen of one machine."""
+    return lives[request.param].result()
+
+
+HEADINGS = (
+    "kernel",
+    "module before",
+    "transfers before",
+    "after role",
+    "after reboot",
+    "rules changed by reboot",
+    "rules at (s)",
+    "first login (s)",
+    "after absent and reboot",
+)
+
+
+def row(name: str, life: Life) -> list[str]:
+    """Return the cells of a machine."""
+    stages = ("before", "converged", "rebooted", "left", "boot")
+    if any(stage not in life for stage in stages):
+        return [f"{name}: {life.error}"]
+    before, converged, rebooted, left, boot = (life[stage] for stage in stages)
+    changed = set(converged.rules.splitlines()) ^ set(rebooted.rules.splitlines())
+    gone = left.rules == before.rules and left.files == before.files and HELPER not in left.modules
+    return [
+        life["kernel"],
+        "loaded" if HELPER in before.modules else "absent",
+        before.score,
+        converged.score,
+        rebooted.score,
+        str(len(changed)),
+        f"{boot.restored:.1f}",
+        f"{boot.login:.1f}",
+        f"{left.score}, {'nothing' if gone else 'something'} left",
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table."""
+    rows = [list(HEADINGS), *(row(name, future.result()) for name, future in FUTURES.items())]
+    widths = [max(len(cells[column]) for cells in rows if column < len(cells)) for column in range(len(HEADINGS))]
+    terminalreporter.section("reboots")
+    for cells in rows:
+        terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)))

@@ -1,0 +1,173 @@
+"""What is seen of a virtual machine before the role, after it, after a reboot, and after its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ftp import BLOCKED_SECONDS, WAYS, Site, transfers
+from role import INVENTORY, Host, Run
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+SSH_CONFIG = f"{os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/ssh_config"
+ADDRESSES = {4: "198.51.100.1", 6: "2001:db8::1"}
+HELPER = "nf_conntrack_ftp"
+UNIT = "hostfw-conntrack-FTP.service"
+inventory = AnsibleRunner(INVENTORY)
+NAMES = sorted(inventory.get_hosts("servers"))
+# The machine on which the kernel refuses a rule.
+REFUSING = "reboot-trixie"
+# Emulated processors are slow, and so is the machine below them where others use it.
+SECONDS = 120
+BOOT_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The rules, ipsets, loaded modules and configuration files of a machine, and why each transfer failed."""
+
+    rules: str
+    sets: str
+    modules: list[str]
+    files: str
+    transfers: dict[str, str | None]
+
+    @property
+    def passed(self) -> list[str]:
+        """The transfers that passed."""
+        return [name for name, reason in self.transfers.items() if reason is None]
+
+    @property
+    def score(self) -> str:
+        """How many transfers passed."""
+        return f"{len(self.passed)} of {len(self.transfers)}"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """When the role's unit had restored the rules and when somebody logged in first, in seconds since the boot."""
+
+    state: str
+    restored: float
+    login: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A run that the kernel refuses a rule, with the machine before and after it."""
+
+    before: Seen
+    run: Run
+    after: Seen
+
+
+class Client:
+    """The client's network namespace on a machine."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+
+    def check_output(self, script: str) -> str:
+        """Run a script in it."""
+        return str(self.shell.check_output("ip netns exec client sh -c %s", script))
+
+
+class Machine(Host):
+    """A virtual machine with a server, and a client in a network namespace."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"ssh://{name}?ssh_config={SSH_CONFIG}")
+        self.client = Client(self.shell)
+        tls = (False, True) if inventory.get_variables(name).get("ftp_tls") else (False,)
+        self.sites = {"FTPS" if each else "FTP": Site(ADDRESSES, tls=each) for each in tls}
+
+    def see(self, *, seconds: int = SECONDS, ways: tuple[Any, ...] = WAYS) -> Seen:
+        """Look at the machine, and try transfers."""
+        loaded = self.shell.check_output("lsmod").splitlines()[1:]
+        found: dict[str, str | None] = {}
+        for protocol, site in self.sites.items():
+            keys = [(way, "download") for way in ways]
+            reasons = transfers(self.client, self.shell, keys, seconds, site) if keys else {}
+            found.update({f"{protocol} {way}": reason for (way, _operation), reason in reasons.items()})
+        return Seen(
+            rules=self.rules(),
+            sets=self.shell.check_output("ipset list -name"),
+            modules=sorted(line.split()[0] for line in loaded),
+            files=self.shell.check_output("find /etc -printf '%%p %%y %%m %%s %%l\\n' | sort"),
+            transfers=found,
+        )
+
+    def boot_id(self) -> str:
+        """Return the number of this boot, by a connection of its own; empty where the machine is not up."""
+        command = ["ssh", "-F", SSH_CONFIG, "-o", "ControlPath=none", self.name, "cat /proc/sys/kernel/random/boot_id"]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+        except subprocess.TimeoutExpired:
+            return ""
+
+    def reboot(self) -> Boot:
+        """Reboot the machine, log in as soon as that is possible, and wait until all units have started."""
+        before = self.boot_id()
+        self.shell.check_output("(sleep 1; systemctl reboot) > /dev/null 2>&1 &")
+        subprocess.run(["ssh", "-F", SSH_CONFIG, "-O", "exit", self.name], capture_output=True, check=True)
+        end = time.monotonic() + BOOT_SECONDS
+        while (now := self.boot_id()) in ("", before):
+            assert time.monotonic() < end, f"{self.name} has not booted within {BOOT_SECONDS} seconds"
+            time.sleep(1)
+        assert now
+        state = self.shell.run("systemctl is-system-running --wait").stdout.strip()
+        restored = self.shell.check_output(f"systemctl show --property ActiveEnterTimestampMonotonic {UNIT}")
+        logins = self.shell.check_output("journalctl --boot --output short-monotonic | grep 'Accepted publickey'")
+        login = re.search(r"\[ *([0-9.]+)\]", logins)
+        assert login
+        return Boot(state, int(restored.partition("=")[2]) / 1e6, float(login.group(1)))
+
+    def refuse(self) -> Refusal:
+        """Run the role where the kernel cannot load a match that the rules need."""
+        self.shell.check_output("echo install xt_helper /bin/false > /etc/modprobe.d/refuse.conf")
+        before = self.see(ways=())
+        return Refusal(before, self.attempt(), self.see(ways=()))
+
+
+class Life(dict[str, Any]):
+    """What was seen of a machine, by the name of the stage."""
+
+    error: Exception | None = None
+
+    def __missing__(self, stage: str) -> Any:
+        """Say why the machine did not get so far."""
+        raise AssertionError(f"not reached: {stage}") from self.error
+
+
+def stages(machine: Machine) -> Iterator[tuple[str, Any]]:
+    """Lead a machine from stage to stage."""
+    yield "kernel", machine.shell.check_output("uname -r")
+    yield "loadable", machine.shell.run(f"modprobe --dry-run {HELPER}").rc == 0
+    yield "before", machine.see(seconds=BLOCKED_SECONDS)
+    yield "role", machine.role()
+    yield "converged", machine.see()
+    yield "second run", machine.role()
+    yield "boot", machine.reboot()
+    yield "rebooted", machine.see()
+    yield "third run", machine.role()
+    yield "absent", machine.role(ftp_state="absent")
+    yield "last boot", machine.reboot()
+    yield "left", machine.see(seconds=BLOCKED_SECONDS)
+    if machine.name == REFUSING:
+        yield "refusal", machine.refuse()
+
+
+def live(name: str) -> Life:
+    """Lead the machine of a name through all stages, as far as it gets."""
+    life = Life()
+    try:
+        for stage, seen in stages(Machine(name)):
+            life[stage] = seen
+    except Exception as error:  # noqa: BLE001
+        life.error = error  # for the tests of the stages that are missing
+    return life

@@ -1,0 +1,79 @@
+"""The role on Debian's kernels with modules, before and after reboots."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from machines import HELPER, REFUSING, Life
+
+
+def of_others(rules: str) -> list[str]:
+    """Return the rules and chains that are not the role's."""
+    return [line for line in rules.splitlines() if "FTP" not in line]
+
+
+def test_before_the_role_nothing_passes_and_the_module_is_not_loaded(life: Life) -> None:
+    assert life["before"].passed == []
+    assert HELPER not in life["before"].modules
+    assert life["loadable"]
+
+
+def test_role_loads_the_module(life: Life) -> None:
+    results = life["role"].result("Load the FTP helpers")["results"]
+    assert [(result["item"], result["changed"]) for result in results] == [(HELPER, True)]
+    assert HELPER in life["converged"].modules
+
+
+def test_everything_passes_after_the_role(life: Life) -> None:
+    assert [reason for reason in life["converged"].transfers.values() if reason] == []
+    assert of_others(life["converged"].rules)[: len(of_others(life["before"].rules))] == of_others(life["before"].rules)
+
+
+def test_second_run_changes_nothing(life: Life) -> None:
+    assert life["second run"].changed == 0
+    assert len(life["second run"].modules) == 1
+
+
+def test_everything_passes_after_a_reboot(life: Life) -> None:
+    assert [reason for reason in life["rebooted"].transfers.values() if reason] == []
+
+
+def test_rules_and_modules_are_as_before_the_reboot(life: Life) -> None:
+    converged, rebooted = life["converged"], life["rebooted"]
+    assert rebooted.rules == converged.rules
+    assert rebooted.sets == converged.sets
+    assert rebooted.files == converged.files
+    assert rebooted.modules == converged.modules
+
+
+def test_rules_are_there_before_anyone_logs_in(life: Life) -> None:
+    assert life["boot"].state == "running"
+    assert 0 < life["boot"].restored < life["boot"].login
+
+
+def test_run_after_the_reboot_changes_nothing(life: Life) -> None:
+    assert life["third run"].changed == 0
+    assert len(life["third run"].modules) == 1
+
+
+def test_absent_and_a_reboot_leave_nothing(life: Life) -> None:
+    before, left = life["before"], life["left"]
+    assert left.rules == before.rules
+    assert left.sets == before.sets
+    assert left.files == before.files
+    assert HELPER not in left.modules
+    assert left.passed == []
+    assert life["last boot"].state == "running"
+
+
+def test_what_was_added_before_the_kernel_refused_a_rule_is_taken_back(lives: dict[str, Future[Life]]) -> None:
+    refusal = lives[REFUSING].result()["refusal"]
+    results = refusal.run.result("Add the missing rules that assign or match the FTP helper")["results"]
+    failed = [number for number, result in enumerate(results) if result.get("failed")]
+    assert [number for number, result in enumerate(results) if result.get("changed")] == list(range(failed[0]))
+    assert failed[0] > 0
+    assert f"rules that assign or match the FTP helper: {results[failed[0]]['item']['label']}: " in refusal.run.error
+    assert "is taken back: they are as they were before it" in refusal.run.error
+    assert refusal.after.rules == refusal.before.rules
+    assert refusal.after.sets == refusal.before.sets
+    assert refusal.after.files == refusal.before.files
