@@ -51,23 +51,32 @@ class Plan:
     after: dict[str, Ruleset] = field(default_factory=dict)
 
     @property
+    def places(self) -> bool:
+        """Tell whether jumps get places that count the rules of others before them."""
+        moves = any("\n-I " in item["stdin"] for item in self.finish)
+        return moves or any("rule_num" in item for item in self.rules)
+
+    @property
     def changed(self) -> bool:
         """Tell whether there is anything to do to the rules."""
         return bool(self.prepare or self.helper_rules or self.rules or self.finish)
 
 
-def plan(options: Options, current: Mapping[str, Ruleset], sets: Mapping[str, str], *, together: bool) -> Plan:
+def plan(
+    options: Options, current: Mapping[str, Ruleset], sets: Mapping[str, str], *, together: bool, exact: bool = False
+) -> Plan:
     """Return what turns the current rules into those that the options ask for.
 
     :arg current: the rules of each IP version that can be read on the host
     :arg sets: the type and the family of each ipset of the host, such as V(hash:ip inet)
     :arg together: whether one item may add a rule for both IP versions
+    :arg exact: whether a jump that stands further up than its place is moved, too
     """
     result = Plan()
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
         result.conflicts += _conflicts(options, ip_version, ruleset, sets)
-        changes[ip_version] = _Changes(options, ip_version, ruleset)
+        changes[ip_version] = _Changes(options, ip_version, ruleset, exact=exact)
     if result.conflicts:
         return result
 
@@ -271,8 +280,9 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], s
 class _Changes:
     """What one IP version needs, worked out on a copy of its rules that ends as they will."""
 
-    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset) -> None:
+    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset, *, exact: bool) -> None:
         """Work it out, in the order in which it will be carried out."""
+        self.exact = exact
         self.options = options
         self.ip_version = ip_version
         self.own = Chains(options.prefix)
@@ -321,9 +331,11 @@ class _Changes:
 
     def well_placed(self, jump: Rule, index: int) -> bool:
         """Tell whether a jump stands where its position asks for; other instances of this role do not count."""
-        if position_of(self.options, jump) == "last":
-            return all(_marked(line) for line in self.after.chain(jump.table, jump.chain)[index + 1 :])
-        return index <= place(self.options, self.after, jump)
+        lines = self.after.chain(jump.table, jump.chain)
+        place_now = place(self.options, self.after, jump)
+        if self.exact or position_of(self.options, jump) == "last":
+            return index <= place_now and all(_marked(line) for line in lines[index + 1 : place_now])
+        return index <= place_now
 
     def add_jump(self, jump: Rule) -> None:
         """Add a jump that is missing, at its place."""

@@ -135,6 +135,10 @@ options:
       - M(ansible.builtin.iptables) knows O(ansible.builtin.iptables#module:ip_version=both) since ansible-core 2.19.
     type: bool
     default: false
+  exact:
+    description: Whether a jump that stands further up than its place, where FTP passes, is to be moved, too.
+    type: bool
+    default: false
   undo:
     description:
       - The RV(before) of an earlier run. The plan is then to give back what it describes, and no other option but
@@ -236,6 +240,10 @@ finish:
         *filter
         -D FTP-IN -p tcp -m tcp --dport 22 -j ACCEPT
         COMMIT
+places:
+  description: Whether jumps get places that count the rules of others before them, which may have changed meanwhile.
+  type: bool
+  returned: success
 disable:
   description: Units of systemd to stop and disable, before all else.
   type: list
@@ -444,6 +452,7 @@ def leave(
         helper_rules=plan.helper_rules,
         rules=plan.rules,
         finish=plan.finish,
+        places=plan.places,
         disable=files.disable,
         remove=files.remove,
         write=files.write,
@@ -491,6 +500,7 @@ def main() -> None:
             "ignore_conflicts": {"type": "bool", "default": False},
             "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
             "ip_versions_together": {"type": "bool", "default": False},
+            "exact": {"type": "bool", "default": False},
             "undo": {"type": "dict"},
         },
         supports_check_mode=True,
@@ -515,7 +525,7 @@ def main() -> None:
         leave(module, plan, files, [], [], before)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
-    plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"])
+    plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"], exact=inputs["exact"])
     check(module, options, plan)
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")

@@ -14,7 +14,7 @@ from test_options import DEFAULTS
 PROJECT = Path(__file__).resolve().parents[2]
 ROLE = PROJECT / "roles/ftp"
 # What the role does not ask its user for.
-INTERNAL = ("ip_versions_together", "undo")
+INTERNAL = ("ip_versions_together", "exact", "undo")
 
 
 def load(path: Path) -> Any:
