@@ -37,18 +37,20 @@ def processes() -> dict[int, str]:
     return found
 
 
-def kill(deadline: str, only: str = "") -> list[str]:
-    """Kill everything that a play runs here, or one program, once it is there; return the names."""
+def kill(seconds: str, name: str, alone: str = "") -> list[str]:
+    """Kill everything that a play runs here, or one program alone, once that program is there; return the names."""
     names: list[str] = []
-    end = time.monotonic() + float(deadline)
+    end = time.monotonic() + float(seconds)
     while time.monotonic() < end:
-        here = {number: name for number, name in processes().items() if only in ("", name)}
-        if names and not here:
+        here = processes()
+        if names and not (name in here.values() if alone else here):
             break
-        for number, name in here.items():
-            with suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-                names.append(name)
+        if names or name in here.values():
+            for number, killed in here.items():
+                if not alone or killed == name:
+                    with suppress(ProcessLookupError):
+                        os.kill(number, signal.SIGKILL)
+                        names.append(killed)
         time.sleep(0.002)
     return names
 

@@ -126,7 +126,8 @@ class Victim:
 
     def kill(self, agent: Agent, number: int) -> None:
         """Kill one run, the controller or what it runs on the host, and complete it by the next one."""
-        fraction = (number + 0.5) / KILLS
+        # At the very end, nothing runs on the host any more.
+        fraction = 0.9 * (number + 0.5) / KILLS
         target = OTHER[self.settings]
         controller = (number + (self.host.name == "survival-server")) % 2 == 0
         play = Play(self.host, SETTINGS[target])
@@ -136,7 +137,7 @@ class Victim:
             struck = play.kill()
             what, became = "controller", "died"
         else:
-            names = agent.call("kill", 5)
+            names = agent.call("kill", 30, "python3")
             struck = bool(names)
             what = f"module ({', '.join(sorted(set(names)))})"
             play.wait()
@@ -158,7 +159,7 @@ class Victim:
             task = play.task
             if held.victims == "all":
                 play.kill()
-            agent.call("kill", 5) if held.victims == "all" else agent.call("kill", 5, "sleep")
+            agent.call("kill", 30, "sleep", *(["alone"] if held.victims == "program" else []))
             play.wait()
         self.expect(agent.call("quiet"), f"{task}: something goes on")
         became = "died" if held.victims == "all" else self.became(play, "B")
