@@ -131,3 +131,17 @@ def test_undo_gives_back_what_there_was(case: str) -> None:
     for ip_version, ruleset in (back.after or before).items():
         for table, chains in before[ip_version].tables.items():
             assert {name: lines for name, lines in ruleset.tables[table].items() if name in chains} == chains
+
+
+@pytest.mark.parametrize(("exact", "changed"), [(False, False), (True, True)])
+def test_jump_that_rules_of_others_have_pushed_up_is_moved_where_asked(exact: bool, changed: bool) -> None:
+    options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
+    current = _plan.plan(options, rulesets("position-before-a-last-drop"), {}, together=True).after
+    ban = "-A INPUT -s 192.0.2.66/32 -j DROP"
+    jump = next(line for line in current["ipv4"].chain("filter", "INPUT") if line.endswith("-j FTP-IN"))
+    lines = current["ipv4"].tables["filter"]["INPUT"]
+    lines.insert(lines.index(jump) + 1, ban)
+    plan = _plan.plan(options, current, {}, together=True, exact=exact)
+    assert (plan.changed, plan.places) == (changed, changed)
+    after = plan.after["ipv4"].chain("filter", "INPUT")
+    assert (after.index(jump) > after.index(ban)) is changed
