@@ -29,6 +29,8 @@ FOLDER = "etc/hostfw-conntrack"
 UNITS = "etc/systemd/system"
 # Where systemd is in charge (sd_booted(3)).
 SYSTEMD = "run/systemd/system"
+# What netfilter-persistent runs, in this order, when it loads rules, by its service or by hand.
+PLUGINS = "usr/share/netfilter-persistent/plugins.d"
 # Which services load rules, and may flush those of others when they do.
 OTHERS = (
     "netfilter-persistent.service iptables.service ip6tables.service nftables.service ufw.service "
@@ -68,6 +70,14 @@ ExecStart=/bin/sh /{FOLDER}/{{prefix}}/restore sets
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+PLUGIN = f"""\
+#!/bin/sh
+# Our rules come back where netfilter-persistent has loaded those that it has saved.
+case "$1" in
+  start | restart | reload | force-reload) exec sh /{FOLDER}/{{prefix}}/restore ;;
+esac
 """
 
 SCRIPT = r"""#!/bin/sh
@@ -203,12 +213,15 @@ class Changes:
         return bool(self.disable or self.remove or self.write or self.enable)
 
 
-def files(options: Options, after: Mapping[str, Ruleset], modules: Sequence[str], *, systemd: bool) -> dict[str, str]:
+def files(
+    options: Options, after: Mapping[str, Ruleset], modules: Sequence[str], *, systemd: bool, plugins: bool
+) -> dict[str, str]:
     """Return the files of an instance, by their paths without the first slash.
 
     :arg after: the rules of each IP version as they will be
     :arg modules: those kernel modules of the instance that this kernel can load
     :arg systemd: whether systemd is in charge of the host
+    :arg plugins: whether the host has netfilter-persistent
     """
     if options.state == "absent" or not options.persistent:
         return {}
@@ -220,6 +233,8 @@ def files(options: Options, after: Mapping[str, Ruleset], modules: Sequence[str]
         lines = [" ".join(["create", name, *LIVE_SET[ip_version]]) for ip_version, name in sets.items()]
         found[f"{folder}/ipset"] = _lines(lines)
     found[f"{folder}/restore"] = SCRIPT
+    if plugins:
+        found[plugin(options.prefix)] = PLUGIN.replace("{prefix}", options.prefix)
     if systemd:
         if modules:
             found[f"etc/modules-load.d/hostfw-conntrack-{options.prefix}.conf"] = _lines(modules)
@@ -236,6 +251,7 @@ def paths(prefix: str) -> list[str]:
         f"{UNITS}/{unit(prefix)}",
         f"{UNITS}/{sets_unit(prefix)}",
         f"etc/modules-load.d/hostfw-conntrack-{prefix}.conf",
+        plugin(prefix),
         *(f"{folder}/{name}" for name in ("iptables", "ip6tables", "ipset", "restore")),
     ]
 
@@ -259,7 +275,7 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
         remove.append(f"/{folder}" if others else f"/{FOLDER}")
     write = []
     for path, text in wanted.items():
-        mode = "0600" if path.startswith(FOLDER) else "0644"
+        mode = "0600" if path.startswith(FOLDER) else "0755" if path == plugin(prefix) else "0644"
         if here.get(path) != text or f"{Path(root, path).stat().st_mode & 0o7777:04o}" != mode:
             write.append({"dest": f"/{path}", "content": text, "mode": mode})
     units = {path.rpartition("/")[2]: path for path in (f"{UNITS}/{unit(prefix)}", f"{UNITS}/{sets_unit(prefix)}")}
@@ -285,6 +301,11 @@ def unit(prefix: str) -> str:
 def sets_unit(prefix: str) -> str:
     """Return the name of the unit that restores the sets, before anything loads rules."""
     return f"hostfw-conntrack-{prefix}.sets.service"
+
+
+def plugin(prefix: str) -> str:
+    """Return the path of the plugin of netfilter-persistent, without the first slash."""
+    return f"{PLUGINS}/90-hostfw-conntrack-{prefix}"
 
 
 def restore(prefix: str) -> str:

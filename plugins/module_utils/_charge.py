@@ -130,20 +130,26 @@ def _verdict(
                     verdict = _verdict(options, chains, target, [*callers, value["target"]])
                     if verdict or kind == "goto":
                         return verdict
-            elif kind not in ("counter", "log") and not (kind == "match" and _on_interface(options, value)):
+            elif kind not in ("counter", "log") and not (kind == "match" and _fulfilled(options, value)):
                 break
     return None
 
 
-def _on_interface(options: Options, match: Mapping[str, Any]) -> bool:
-    """Tell whether a match is true for every packet on one of the interfaces."""
+def _fulfilled(options: Options, match: Mapping[str, Any]) -> bool:
+    """Tell whether a match is true for the opening packet of some FTP connection, whatever its ports and addresses."""
     left, right = match["left"], match["right"]
-    key = left.get("meta", {}).get("key") if isinstance(left, dict) else None
-    if key not in ("iifname", "oifname") or not isinstance(right, str):
-        return False
-    name = right.replace("*", "+")
-    asked = options.interfaces + options.out_interfaces
-    return any(covers(name, interface, negated=match["op"] == "!=") for interface in asked)
+    values = right.get("set", []) if isinstance(right, dict) else right if isinstance(right, list) else [right]
+    subject = next(iter(left), "") if isinstance(left, dict) else ""
+    key = left[subject].get("key", "") if subject in ("meta", "ct") else ""
+    negated = match["op"] == "!="
+    if key in ("iif", "iifname", "oif", "oifname"):
+        names = [value.replace("*", "+") for value in values if isinstance(value, str)]
+        asked = options.interfaces + options.out_interfaces
+        decide = all if negated else any
+        return any(decide(covers(name, interface, negated=negated) for name in names) for interface in asked)
+    if key in ("l4proto", "state"):
+        return (("tcp" if key == "l4proto" else "new") in values) is not negated
+    return False
 
 
 def accepting(options: Options, chain: Chain) -> list[str]:

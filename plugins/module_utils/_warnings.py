@@ -31,10 +31,9 @@ FORWARDING = {"ipv4": "net/ipv4/ip_forward", "ipv6": "net/ipv6/conf/all/forwardi
 LOOSE = "sys/module/nf_conntrack_ftp/parameters/loose"
 
 # What loads saved rules at boot, and what it needs to load ipsets before them: a file of each, and its package.
-PLUGINS = "usr/share/netfilter-persistent/plugins.d"
 UNITS = "usr/lib/systemd/system"
 AT_BOOT = (
-    (f"{PLUGINS}/15-ip4tables", "iptables-persistent", f"{PLUGINS}/10-ipset", "ipset-persistent"),
+    (f"{_boot.PLUGINS}/15-ip4tables", "iptables-persistent", f"{_boot.PLUGINS}/10-ipset", "ipset-persistent"),
     (f"{UNITS}/iptables.service", "iptables-services", f"{UNITS}/ipset.service", "ipset-service"),
 )
 
@@ -55,7 +54,7 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
             if options.side == "gateway":
                 found += _gateway(options, ip_version, ruleset, root)
     systemd = Path(root, _boot.SYSTEMD).is_dir()
-    if options.persistent and not systemd:
+    if options.persistent and not systemd and not Path(root, _boot.PLUGINS).is_dir():
         found.append(
             "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run "
             f"{_boot.restore(options.prefix)}, or set ftp_persistent to false"

@@ -535,7 +535,9 @@ def main() -> None:
     for warning in warnings:
         module.warn(warning)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
-    files = _boot.changes(options.prefix, _boot.files(options, plan.after, loadable, systemd=systemd), systemd=systemd)
+    plugins = Path("/", _boot.PLUGINS).is_dir()
+    wanted_files = _boot.files(options, plan.after, loadable, systemd=systemd, plugins=plugins)
+    files = _boot.changes(options.prefix, wanted_files, systemd=systemd)
     leave(
         module,
         plan,

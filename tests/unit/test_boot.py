@@ -66,7 +66,9 @@ class Booted:
         plan = _plan.plan(self.options, rulesets(case), {}, together=True)
         self.conflicts = plan.conflicts
         self.after = plan.after
-        for path, text in _boot.files(self.options, plan.after, ["nf_conntrack_ftp"], systemd=True).items():
+        for path, text in _boot.files(
+            self.options, plan.after, ["nf_conntrack_ftp"], systemd=True, plugins=True
+        ).items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text.replace("PATH=/usr/sbin", f"PATH={root}:/usr/sbin"), encoding="utf-8")
         for program in _plan.PROGRAMS.values():
@@ -258,12 +260,23 @@ def test_all_files_go(tmp_path: Path, other: bool, folder: str) -> None:
     assert sorted(changes.remove) == sorted([*(f"/{path}" for path in WANTED), folder])
 
 
+@pytest.mark.parametrize("booted", ["fresh-both"], indirect=True)
+@pytest.mark.parametrize(("word", "there"), [("start", True), ("reload", True), ("save", False), ("flush", False)])
+def test_netfilter_persistent_brings_them_back(booted: Booted, word: str, there: bool) -> None:
+    for ip_version in booted.after:
+        booted.load(ip_version, _ruleset.Ruleset())
+    plugin = booted.root / "usr/share/netfilter-persistent/plugins.d/90-hostfw-conntrack-FTP"
+    text = plugin.read_text(encoding="utf-8").replace("sh /etc", f"sh {booted.root}/etc")
+    subprocess.run(["sh", "-c", text, "plugin", word], check=True)
+    assert ("FTP-IN" in booted.rules("ipv4")) is there
+
+
 def test_without_systemd_there_are_rules_only() -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
     after = _plan.plan(options, rulesets("fresh-both"), {}, together=True).after
-    assert list(_boot.files(options, after, ["nf_conntrack_ftp"], systemd=False)) == [
+    assert list(_boot.files(options, after, ["nf_conntrack_ftp"], systemd=False, plugins=False)) == [
         "etc/hostfw-conntrack/FTP/iptables",
         "etc/hostfw-conntrack/FTP/ip6tables",
         "etc/hostfw-conntrack/FTP/restore",
     ]
-    assert _boot.files(dataclasses.replace(options, persistent=False), after, [], systemd=True) == {}
+    assert _boot.files(dataclasses.replace(options, persistent=False), after, [], systemd=True, plugins=True) == {}

@@ -18,6 +18,15 @@ SSH = [
 ]
 
 
+def match(left: dict[str, Any], right: Any, op: str = "==") -> dict[str, Any]:
+    """Return a condition."""
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+STATE: dict[str, Any] = {"ct": {"key": "state"}}
+L4PROTO: dict[str, Any] = {"meta": {"key": "l4proto"}}
+
+
 def on(interface: str, *then: dict[str, Any], key: str = "iifname") -> list[dict[str, Any]]:
     """Return a rule for an interface."""
     return [{"match": {"op": "==", "left": {"meta": {"key": key}}, "right": interface}}, *then]
@@ -61,6 +70,13 @@ def found(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
         nft(policy="drop", family="ip6"),
         nft(policy="drop", hook="output"),
         nft(policy="drop", family="ip", table="filter"),
+        nft([match(L4PROTO, "tcp"), {"reject": None}]),
+        nft([match(L4PROTO, {"set": ["tcp", "udp"]}), {"drop": None}]),
+        nft([match(STATE, "new", "in"), {"drop": None}]),
+        nft([match(STATE, ["new", "invalid"], "in"), {"drop": None}]),
+        nft([match(STATE, "established", "!="), {"drop": None}]),
+        nft([match({"meta": {"key": "iifname"}}, {"set": ["eth0", "eth1"]}), {"drop": None}]),
+        nft(on("lo", {"drop": None}), [match({"meta": {"key": "iif"}}, "lo", "!="), {"drop": None}]),
     ],
 )
 def test_base_chain_that_drops(text: str) -> None:
@@ -77,6 +93,10 @@ def test_base_chain_that_drops(text: str) -> None:
         nft(),
         nft(SSH),
         nft(on("eth1", {"drop": None})),
+        nft([match(L4PROTO, "udp"), {"drop": None}]),
+        nft([match(STATE, ["established", "related"], "in"), {"accept": None}], [match(STATE, "invalid", "in"), *DROP]),
+        nft([match({"meta": {"key": "iifname"}}, {"set": ["eth0", "eth1"]}, "!="), {"drop": None}]),
+        nft([match({"&": [{"meta": {"key": "mark"}}, 1]}, 1), {"drop": None}]),
         nft([{"accept": None}], DROP, policy="drop"),
         nft([{"return": None}], DROP),
         nft([{"limit": {"rate": 5, "per": "second"}}, {"drop": None}]),
