@@ -59,8 +59,15 @@ def service(request: pytest.FixtureRequest) -> Iterator[Neighbour]:
 
 # Debian's unit of netfilter-persistent knows no reload.
 RELOADS = {"netfilter-persistent": [], "nftables": ["systemctl reload nftables"]}
-# How rules are loaded without systemd.
-BY_HAND = {"netfilter-persistent": "netfilter-persistent reload", "nftables": "nft -f /etc/nftables.conf"}
+# Which events bring our rules back without systemd, by our plugin, and which take them away.
+BY_HAND: dict[str, tuple[list[str], list[str]]] = {
+    "netfilter-persistent": (["netfilter-persistent reload"], []),
+    "nftables": ([], ["nft -f /etc/nftables.conf"]),
+}
+WITHOUT = (
+    f"systemctl disable --now {UNIT}",
+    "rm -f /usr/share/netfilter-persistent/plugins.d/90-hostfw-conntrack-FTP",
+)
 
 
 def test_ftp_is_back_whenever_the_service_has_loaded_its_rules(service: Neighbour) -> None:
@@ -74,12 +81,17 @@ def test_ftp_is_back_whenever_the_service_has_loaded_its_rules(service: Neighbou
     before = service.host.rules()
     service.run(f"systemctl restart {UNIT}", f"systemctl restart {UNIT}")
     assert service.host.rules() == before
-    service.run(BY_HAND[name])
-    service.blocked(BY_HAND[name])
-    service.run(f"systemctl restart {UNIT}")
-    service.passes(f"{BY_HAND[name]}, our unit restarted")
-    service.run(f"systemctl disable --now {UNIT}", f"systemctl restart {name}")
-    service.blocked(f"systemctl restart {name}, without our unit")
+    loads, flushes = BY_HAND[name]
+    for event in loads:
+        service.run(event)
+        service.passes(event)
+    for event in flushes:
+        service.run(event)
+        service.blocked(event)
+        service.run(f"systemctl restart {UNIT}")
+        service.passes(f"{event}, our unit restarted")
+    service.run(*WITHOUT, f"systemctl restart {name}")
+    service.blocked(f"systemctl restart {name}, without our unit and plugin")
 
 
 @pytest.mark.parametrize("service", ["netfilter-persistent"], indirect=True)
@@ -92,5 +104,5 @@ def test_saved_rules_of_ours_are_not_doubled_and_do_not_come_back(service: Neigh
     service.run("systemctl restart netfilter-persistent")
     service.passes("restart, with old rules of ours saved")
     assert old - set(service.ours)
-    service.run(f"systemctl disable --now {UNIT}", "systemctl restart netfilter-persistent")
+    service.run(*WITHOUT, "systemctl restart netfilter-persistent")
     assert set(service.rules(ours=True)) == old, "they did not come back from the save"
