@@ -329,7 +329,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
 
 
 def warn_of_other_variant(module: AnsibleModule, path: str) -> None:
-    """Warn where the other variant of iptables holds rules, too."""
+    """Warn where the other variant of iptables holds rules that may drop, too; those of nat cannot."""
     program = Path(path).name
     names = [program.replace("-save", f"-{variant}-save") for variant in ("nft", "legacy")]
     here, other = names if "nft" in Path(path).resolve().name else reversed(names)
@@ -337,7 +337,7 @@ def warn_of_other_variant(module: AnsibleModule, path: str) -> None:
     if found is None:
         return
     _code, out, _err = module.run_command([found])
-    ruleset = _ruleset.parse(out, (*_plan.TABLES, "nat"))
+    ruleset = _ruleset.parse(out, _plan.TABLES)
     rules = any(lines for chains in ruleset.tables.values() for lines in chains.values())
     if rules or not set(ruleset.policies.values()) <= {"ACCEPT", "-"}:
         uses, others = (name.removesuffix("-save") for name in (here, other))
