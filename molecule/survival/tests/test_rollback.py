@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from role import PROJECT, Host
+from role import OTHERS, PROJECT, Host
+from wanted import parts
 
 # A jump of the kernel's nftables reaches 16 chains far; then it refuses the rule ("Too many links").
 TOO_FAR = [
@@ -21,6 +22,20 @@ TAKEN_BACK = "is taken back: they are as they were before it"
 def files(host: Host) -> str:
     """Return the files of the role, with their contents."""
     return str(host.shell.check_output("find /etc/hostfw-conntrack | sort; cat /etc/hostfw-conntrack/*/* || true"))
+
+
+@pytest.fixture
+def host(servers: list[Host], figures: list[str], request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A server with iptables-nft and the rules of others, and without ours; afterwards theirs have not changed."""
+    host = servers[0]
+    host.load(OTHERS)
+    host.shell.check_output("rm -rf /etc/hostfw-conntrack")
+    others = parts(host.rules())[1]
+    yield host
+    changed = set(parts(host.rules())[1]) ^ set(others)
+    changed = {line for line in changed if "FAR" not in line}  # the test's own
+    figures.append(f"{request.node.name}: {len(changed)} rules of others changed")
+    assert not changed
 
 
 @pytest.fixture
