@@ -3,7 +3,7 @@
 # All set up what they need: virtual environment, container engine, images.
 
 SIDE := server
-SCENARIOS := mutants lifecycle legacy matrix active passive refusals default
+SCENARIOS := lifecycle legacy mutants matrix active passive refusals default
 PROOF := reboot survival neighbours attacks sides zoo
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)

@@ -11,11 +11,10 @@ from role import OTHERS, SCENARIO, Host
 
 @pytest.fixture(scope="session")
 def server() -> tuple[Host, list[str]]:
-    """The server, and its rules with the role applied; their files have a copy in /root."""
+    """The server, and its rules with the role applied."""
     host = Host(f"{SCENARIO}-server")
     host.load(OTHERS)
     host.role()
-    host.shell.check_output("cp -a /etc/hostfw-conntrack /root")
     return host, host.save()
 
 
@@ -23,7 +22,6 @@ def server() -> tuple[Host, list[str]]:
 def host(server: tuple[Host, list[str]]) -> Host:
     """A server with the rules of others, and without ours."""
     server[0].load(OTHERS)
-    server[0].shell.check_output("rm -rf /etc/hostfw-conntrack")
     return server[0]
 
 
@@ -31,7 +29,6 @@ def host(server: tuple[Host, list[str]]) -> Host:
 def converged(server: tuple[Host, list[str]]) -> Host:
     """A server to which the role has been applied."""
     server[0].load(server[1])
-    server[0].shell.check_output("rm -rf /etc/hostfw-conntrack && cp -a /root/hostfw-conntrack /etc")
     return server[0]
 
 

@@ -14,7 +14,7 @@ from lab import Agent, Play, load
 from role import OTHERS, PROGRAMS, Host
 from wanted import parts, wanted
 
-KILLS = 15
+KILLS = 12
 # Between which the role goes to and fro; passive sessions to port 21 pass in both.
 SETTINGS: dict[str, dict[str, Any]] = {
     "A": {"ftp_mode": "passive"},
