@@ -19,7 +19,7 @@ from pathlib import Path
 HELD = Path("/run/held")
 # The server's own, and docker's way into the container.
 SPARED = ("vsftpd", "runc")
-SECONDS = 60
+SECONDS = 120
 
 
 def processes() -> dict[int, str]:
