@@ -279,16 +279,16 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
         if here.get(path) != text or f"{Path(root, path).stat().st_mode & 0o7777:04o}" != mode:
             write.append({"dest": f"/{path}", "content": text, "mode": mode})
     units = {path.rpartition("/")[2]: path for path in (f"{UNITS}/{unit(prefix)}", f"{UNITS}/{sets_unit(prefix)}")}
-    enabled = {name: os.path.lexists(Path(root, UNITS, "multi-user.target.wants", name)) for name in units}
+    on = {name: enabled(name, root) for name in units}
     written = [item["dest"] for item in write]
     return Changes(
-        disable=[name for name in units if systemd and enabled[name] and units[name] not in wanted],
+        disable=[name for name in units if systemd and on[name] and units[name] not in wanted],
         remove=remove,
         write=write,
         enable=[
             name
             for name, path in units.items()
-            if systemd and path in wanted and (not enabled[name] or f"/{path}" in written)
+            if systemd and path in wanted and (not on[name] or f"/{path}" in written)
         ],
     )
 
@@ -296,6 +296,11 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
 def unit(prefix: str) -> str:
     """Return the name of the unit that restores the rules."""
     return f"hostfw-conntrack-{prefix}.service"
+
+
+def enabled(name: str, root: str = "/") -> bool:
+    """Tell whether systemd starts a unit of ours at boot."""
+    return os.path.lexists(Path(root, UNITS, "multi-user.target.wants", name))
 
 
 def sets_unit(prefix: str) -> str:

@@ -290,6 +290,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _boot,
     _charge,
+    _commands,
     _host,
     _options,
     _plan,
@@ -299,8 +300,6 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 
-SBIN = ["/usr/sbin", "/sbin", "/usr/local/sbin"]
-
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
     """Return the rules of each IP version, and the packages that are missing."""
@@ -308,7 +307,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
     packages = []
     for ip_version in _options.IP_VERSIONS:
         program = f"{_plan.PROGRAMS[ip_version]}-save"
-        path = module.get_bin_path(program, opt_dirs=SBIN)
+        path = module.get_bin_path(program, opt_dirs=_commands.SBIN)
         asked = ip_version in options.peers
         if path is None:
             if asked and options.state == "present":
@@ -333,7 +332,7 @@ def warn_of_other_variant(module: AnsibleModule, path: str) -> None:
     program = Path(path).name
     names = [program.replace("-save", f"-{variant}-save") for variant in ("nft", "legacy")]
     here, other = names if "nft" in Path(path).resolve().name else reversed(names)
-    found = module.get_bin_path(other, opt_dirs=SBIN)
+    found = module.get_bin_path(other, opt_dirs=_commands.SBIN)
     if found is None:
         return
     _code, out, _err = module.run_command([found])
@@ -345,18 +344,6 @@ def warn_of_other_variant(module: AnsibleModule, path: str) -> None:
             f"there are rules of {uses}, which this host uses, and of {others}: a packet must pass both, and those of "
             f"{others} are not seen here and may drop FTP; move them to {uses}, or let FTP through there, too"
         )
-
-
-def read_nftables(module: AnsibleModule) -> str:
-    """Return all rules of nftables in JSON; nothing where there is no nft."""
-    path = module.get_bin_path("nft", opt_dirs=SBIN)
-    if path is None:
-        return ""
-    code, out, err = module.run_command([path, "--json", "--terse", "list", "ruleset"])
-    if code != 0:
-        module.warn(f"native nftables rules, which may drop FTP, are not seen here, as nft failed: {err.strip()}")
-        return ""
-    return str(out)
 
 
 def unreadable(program: str, ip_version: str, error: str) -> str:
@@ -384,7 +371,7 @@ def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
 
 def read_sets(module: AnsibleModule, options: Options) -> dict[str, str]:
     """Return the type and the family of each ipset; where the kernel has none, FTPS cannot be."""
-    path = module.get_bin_path("ipset", opt_dirs=SBIN)
+    path = module.get_bin_path("ipset", opt_dirs=_commands.SBIN)
     if path is None:
         return {}
     code, out, err = module.run_command([path, "-terse", "list"])
@@ -403,7 +390,7 @@ def add_packages(module: AnsibleModule, options: Options, packages: list[str], l
     """Add the packages of other programs that are missing, and fail where none can be installed."""
     live = options.tls and options.state == "present"
     for program, package, needed in (("modprobe", "kmod", bool(load)), ("ipset", "ipset", live)):
-        if needed and module.get_bin_path(program, opt_dirs=SBIN) is None:
+        if needed and module.get_bin_path(program, opt_dirs=_commands.SBIN) is None:
             packages.append(package)
     if packages and not any(module.get_bin_path(name) for name in _host.PACKAGE_MANAGERS):
         module.fail_json(
@@ -415,7 +402,9 @@ def add_packages(module: AnsibleModule, options: Options, packages: list[str], l
 def check(module: AnsibleModule, options: Options, plan: _plan.Plan) -> None:
     """Fail where nothing can be done, or where it would be in vain."""
     wanted = options.state == "present"
-    in_charge = _charge.conflicts(options, read_nftables(module), firewalld_runs=_charge.firewalld()) if wanted else []
+    in_charge = (
+        _charge.conflicts(options, _commands.nftables(module), firewalld_runs=_charge.firewalld()) if wanted else []
+    )
     ignored = in_charge if module.params["ignore_conflicts"] else []
     for conflict in ignored:
         module.warn(f"ftp_ignore_conflicts: {conflict}")
@@ -436,7 +425,7 @@ def leave(
     """End the module with a plan."""
     for command in plan.prepare + plan.finish:
         # It is not there yet where its package is still to be installed.
-        command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=SBIN) or command["argv"][0]
+        command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=_commands.SBIN) or command["argv"][0]
     converged = not (packages or load or plan.changed or files.changed)
     shown = [f"+package {name}" for name in packages] + [f"+module {name}" for name in load]
     shown += [f"+ipset {name}" for name in plan.sets]

@@ -1,0 +1,162 @@
+#!/usr/bin/python
+
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ftp_info
+short_description: Show what a host's firewall does to FTP
+version_added: 1.0.0
+author: hostfw.conntrack contributors (@hostfw)
+description:
+  - Says who makes rules of the firewall, whether the kernel's FTP helper is there and assigned, and what each rule of
+    the role P(hostfw.conntrack.ftp#role) has counted.
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+  - ansible.builtin.action_common_attributes.facts
+  - ansible.builtin.action_common_attributes.info_module
+attributes:
+  platform:
+    platforms: posix
+    support: full
+  facts:
+    support: none
+options:
+  chain_prefix:
+    description: Begins the names of the chains of the role.
+    type: str
+    default: FTP
+seealso:
+  - module: hostfw.conntrack.ftp_probe
+"""
+
+EXAMPLES = r"""
+- name: Look at the firewall
+  hostfw.conntrack.ftp_info:
+  register: firewall
+
+- name: Show how many packets each rule has seen
+  ansible.builtin.debug:
+    msg: "{{ firewall.rules | map(attribute='words') | zip(firewall.rules | map(attribute='packets')) }}"
+"""
+
+RETURN = r"""
+kernel:
+  description: The running kernel's release.
+  type: str
+  returned: success
+  sample: 6.1.0-42-amd64
+helper:
+  description: The kernel's FTP helper.
+  type: dict
+  returned: success
+  contains:
+    ready:
+      description: Whether it is loaded or built in.
+      type: bool
+    missing:
+      description: Why it cannot be loaded where it is not.
+      type: str
+    assigned:
+      description: To how many connections rules have given it since they were made.
+      type: int
+variant:
+  description: What iptables speaks to, V(nf_tables) or V(legacy); V(none) without iptables.
+  type: str
+  returned: success
+  sample: nf_tables
+tools:
+  description: Who else makes rules.
+  type: list
+  elements: str
+  returned: success
+  sample: [ufw, docker]
+policies:
+  description: The policies of the built-in chains of table filter, for each IP version.
+  type: dict
+  returned: success
+  sample: {ipv4: {INPUT: DROP, FORWARD: DROP, OUTPUT: DROP}}
+unit:
+  description: Whether a unit of systemd brings the role's rules back at boot.
+  type: bool
+  returned: success
+rules:
+  description: The role's rules, with what they have counted.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - bytes: 240
+      chain: FTP-HELPER
+      ip_version: ipv4
+      packets: 4
+      rule: -A FTP-HELPER -p tcp -m tcp --dport 21 -m addrtype --dst-type LOCAL -j CT --helper ftp
+      table: raw
+      words: "control connection to port 21: gets the ftp helper"
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hostfw.conntrack.plugins.module_utils import (
+    _boot,
+    _charge,
+    _commands,
+    _host,
+    _info,
+    _options,
+    _plan,
+    _ruleset,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={"chain_prefix": {"type": "str", "default": "FTP"}},
+        supports_check_mode=True,
+    )
+    prefix: str = module.params["chain_prefix"]
+    rules: list[dict[str, Any]] = []
+    current: dict[str, _ruleset.Ruleset] = {}
+    variant = "none"
+    for ip_version in _options.IP_VERSIONS:
+        path = module.get_bin_path(f"{_plan.PROGRAMS[ip_version]}-save", opt_dirs=_commands.SBIN)
+        if path is None:
+            continue
+        variant = "nf_tables" if "nft" in Path(path).resolve().name else "legacy"
+        code, out, err = module.run_command([path, "--counters"])
+        if code != 0:
+            module.fail_json(msg=f"{path} failed: {err.strip()}; the rules want root (become: true)")
+        current[ip_version] = _ruleset.parse(out, (*_plan.TABLES, "nat"))
+        rules += _info.counters(out, ip_version, prefix)
+    ready = _host.helper_ready(_host.HELPER)
+    module.exit_json(
+        changed=False,
+        kernel=_host.release(),
+        helper={
+            "ready": ready,
+            "missing": "" if ready else _host.module_missing(_host.HELPER, _host.release()) or "",
+            "assigned": sum(rule["packets"] for rule in rules if "--helper" in rule["rule"].partition("-j CT ")[2]),
+        },
+        variant=variant,
+        tools=_info.tools(current, _commands.nftables(module), firewalld_runs=_charge.firewalld()),
+        policies={
+            ip_version: {
+                chain: policy
+                for (table, chain), policy in ruleset.policies.items()
+                if table == "filter" and policy != "-"
+            }
+            for ip_version, ruleset in current.items()
+        },
+        unit=_boot.enabled(_boot.unit(prefix)),
+        rules=rules,
+    )
+
+
+if __name__ == "__main__":
+    main()
