@@ -17,7 +17,7 @@ class Stop:
     """Where and how an FTP session stopped.
 
     - how: a word, or the code of the server's reply
-    - command: the last command, V(PASV), or nothing before there was one
+    - command: the last command, such as V(PASV), or V(handshake) (of TLS), V(connect) (to a port announced by PASV)
     - error: what this host itself says of it
     - elsewhere: whether the server announced another address than that of its control connection
     - behind_nat: whether this host's address is private and the server's is not
@@ -73,10 +73,11 @@ class Row:
         )
 
 
+PATHS = "CWD|LIST|RETR|STOR"
 TRANSFER = "LIST|RETR|STOR"
 ON_SERVER = "On the server's host, run the role with"
-CLIENT = "where this host drops what it sends or gets, run it here with ftp_side client"
-GATEWAY = "on a gateway between them with ftp_side gateway"
+CLIENT = "if this host drops what it sends or gets, run it here with ftp_side client"
+GATEWAY = "on a gateway between them, with ftp_side gateway"
 
 # The first that fits counts.
 ROWS = (
@@ -195,10 +196,11 @@ ROWS = (
     ),
     Row(
         "tls",
-        "handshake|closed|nonsense",
+        "handshake|closed",
         "The TLS handshake fails ({error}): most likely both ends have no TLS version or cipher in common, or the "
         "server's key and certificate do not fit.",
         "Look at the server's log, and let it speak TLS 1.2 or newer.",
+        command="handshake",
     ),
     Row(
         "tls",
@@ -213,6 +215,7 @@ ROWS = (
         "The TLS handshake stands still: most likely a large packet, such as that with the certificate, is lost, as "
         "ICMP errors for path MTU discovery are dropped.",
         "Accept those ICMP errors on both hosts; the role does so for its connections.",
+        command="handshake",
     ),
     Row(
         "login",
@@ -408,7 +411,7 @@ ROWS = (
     Row(
         "data connection",
         "timeout|slow|unreachable|prohibited",
-        "A firewall drops or rejects the data connection to {endpoint}: most likely as the FTP helper cannot read an "
+        "A firewall {drops} the data connection to {endpoint}: most likely as the FTP helper cannot read an "
         "encrypted control connection, and this port is not open without it.",
         "In the role on the server's host, set ftp_tls to true and ftp_passive_ports to the ports that the server "
         "announces (or auto); the same on a gateway between them, and on this host where it drops what it sends.",
@@ -429,7 +432,7 @@ ROWS = (
     Row(
         "data connection",
         "timeout|slow|prohibited|unreachable",
-        "A firewall drops or rejects the data connection to {endpoint}: most likely no rule gives the FTP helper to "
+        "A firewall {drops} the data connection to {endpoint}: most likely no rule gives the FTP helper to "
         "port {port}, none accepts what it announces (RELATED), or this port is outside of ftp_passive_ports.",
         f"{ON_SERVER} ftp_mode passive or both, {{port}} in ftp_control_ports and the announced port in "
         f"ftp_passive_ports; {GATEWAY}; {CLIENT}.",
@@ -451,7 +454,7 @@ ROWS = (
         "The server does not find the path of {option}, or this user may not {verb} it: that is a wrong option or a "
         "missing permission, not the firewall.",
         "Correct {option}, or the permissions on the server.",
-        command=TRANSFER,
+        command=PATHS,
     ),
     Row(
         "transfer",
@@ -561,14 +564,23 @@ ROWS = (
         "See what the system's message names.",
     ),
 )
-FALLBACK = ROWS[-1]
 
-OPTIONS = {"LIST": ("directory", "list"), "RETR": ("download", "read"), "STOR": ("upload", "write")}
+OPTIONS = {
+    "CWD": ("directory", "enter"),
+    "LIST": ("directory", "list"),
+    "RETR": ("download", "read"),
+    "STOR": ("upload", "write"),
+}
+
+
+def row(stop: Stop) -> Row:
+    """Return the first cause that fits."""
+    return next((row for row in ROWS if row.fits(stop)), ROWS[-1])
 
 
 def explain(stop: Stop) -> tuple[str, str]:
     """Return the most likely cause, and the cure."""
-    row = next((row for row in ROWS if row.fits(stop)), FALLBACK)
+    found = row(stop)
     option, verb = OPTIONS.get(stop.command, ("the path", "use"))
     facts = {
         "host": stop.host,
@@ -578,7 +590,8 @@ def explain(stop: Stop) -> tuple[str, str]:
         "error": stop.error,
         "endpoint": stop.endpoint,
         "bytes": stop.bytes,
+        "drops": "drops" if stop.how in ("timeout", "slow") else "rejects",
         "option": option,
         "verb": verb,
     }
-    return row.cause.format(**facts), row.cure.format(**facts)
+    return found.cause.format(**facts), found.cure.format(**facts)

@@ -90,7 +90,7 @@ class Trial:
     ip_versions: tuple[str, ...]
     asked: bool
     tls: ssl.SSLContext | None
-    directory: str
+    directory: str | None
     download: str | None
     upload: str | None
     timeout: float
@@ -138,7 +138,7 @@ def parse(inputs: Mapping[str, Any]) -> Trial:
         ip_versions=_ip_versions(inputs["host"], asked),
         asked=asked is not None,
         tls=context(inputs["ca_path"], validate=inputs["validate_certs"]) if inputs["tls"] else None,
-        directory=inputs["directory"] or "",
+        directory=inputs["directory"] or None,
         download=inputs["download"] or None,
         upload=inputs["upload"] or None,
         timeout=inputs["timeout"],
@@ -252,6 +252,7 @@ class Session(ftplib.FTP):
             if self.received:
                 # Whoever sent it, it must not pass for encrypted.
                 raise StoppedError("unencrypted")
+            self.command = "handshake"
             self.sock = self._encrypt(self.trial.tls, self.sock)
         self.probe.stage = "login"
         self.login(self.trial.user, self.trial.password)
@@ -647,7 +648,10 @@ def probe(trial: Trial, mode: str, ip_version: str, place: Place | StoppedError)
 def _transfer(session: Session) -> None:
     """Make every transfer that is asked for."""
     trial = session.trial
-    session.receive(f"LIST {trial.directory}".rstrip(), LISTING_BYTES)
+    _list(session, trial.directory)
+    if session.probe.expected == "block":
+        # It has got a data connection; no more is to be known.
+        return
     if trial.download is not None:
         size = None
         with suppress(ftplib.Error, ValueError):
@@ -661,6 +665,18 @@ def _transfer(session: Session) -> None:
     # A server that has closed by now has done all that was asked of it.
     with suppress(*ENDS):
         session.voidcmd("QUIT")
+
+
+def _list(session: Session, directory: str | None) -> None:
+    """List a folder; vsftpd lists one that is not there as an empty one, but does not change to it."""
+    if directory is None:
+        session.receive("LIST", LISTING_BYTES)
+        return
+    session.probe.stage = "transfer"
+    home = session.pwd()
+    session.cwd(directory)
+    session.receive("LIST", LISTING_BYTES)
+    session.cwd(home)
 
 
 def _upload(session: Session, path: str) -> None:

@@ -24,6 +24,8 @@ REPLIES = {
     "PBSZ": b"200 ok\r\n",
     "PROT": b"200 ok\r\n",
     "TYPE": b"200 ok\r\n",
+    "PWD": b'257 "/" is here\r\n',
+    "CWD": b"250 ok\r\n",
     "QUIT": b"221 bye\r\n",
 }
 
@@ -179,7 +181,7 @@ class Visit:
             self.say(REPLIES.get(verb, b"502 what?\r\n"))
         if verb == "AUTH" and told.get(verb, b"2").startswith(b"2"):
             if self.behaviour.tls is None:
-                self.say(None)
+                self.say(None if self.behaviour.data == "mute" else b"")
                 return
             self.conn = self.behaviour.tls.wrap_socket(self.conn, server_side=True)
         self.protected = self.protected or verb == "PROT"

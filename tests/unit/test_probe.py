@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
+import re
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _probe
+import yaml
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _causes, _probe
 from ansible_collections.hostfw.conntrack.plugins.module_utils._probe import Probe
+from ansible_collections.hostfw.conntrack.plugins.modules import ftp_probe
 from ftp_server import FILE, LISTING, Behaviour, Server, full_queue
 
 # Of a step; no probe may take much longer than six of them.
@@ -75,9 +80,10 @@ def test_both_modes_pass(certificates: Path, address: str, ip_version: str, tls:
     context = server_context(certificates, "good", tls) if tls else None
     options = {"tls": tls is not None, "ca_path": str(certificates / "good.crt")}
     with contextlib.closing(Server(Behaviour(tls=context, reuse=True), address)) as server:
-        tried = trial(server.port, host=address, download="file", upload="incoming/", **options)
+        tried = trial(server.port, host=address, directory="pub", download="file", upload="incoming/", **options)
         probes = _probe.run(tried)
         commands = [line.partition(" ")[0] for line in server.commands]
+        moves = list(server.commands)
         stored = [line for line in server.commands if line.startswith("STOR incoming/hostfw-probe-")]
         files = set(server.files)
     assert [(probe.mode, probe.ip_version, probe.passed) for probe in probes] == [
@@ -94,6 +100,7 @@ def test_both_modes_pass(certificates: Path, address: str, ip_version: str, tls:
     assert ("PORT" in commands, "EPRT" in commands) == (ip_version == "ipv4", ip_version == "ipv6")
     assert len(stored) == len(set(stored)) == 2
     assert files == {"file"}
+    assert (moves.count("CWD pub"), moves.count("CWD /")) == (2, 2)
     assert (_probe.message(tried, probes), _probe.warnings(tried, probes)) == ("", [])
 
 
@@ -143,7 +150,15 @@ CASES = [
     # TLS
     Case("no TLS", replies(AUTH=b"530 no\r\n"), "tls", "TLS is switched off there", options=TLS),
     Case("AUTH unknown", replies(AUTH=b"500 what\r\n"), "tls", "TLS is switched off there", options=TLS),
-    Case("AUTH, then no TLS", replies(AUTH=b"234 ok\r\n"), "tls", "handshake stands still", options=TLS),
+    Case("no answer to AUTH", replies(AUTH=None), "tls", "No answer comes in time", options=TLS),
+    Case("AUTH, then closed", replies(AUTH=b"234 ok\r\n"), "tls", "The TLS handshake fails (", options=TLS),
+    Case(
+        "AUTH, then nothing",
+        Behaviour(replies={"AUTH": b"234 ok\r\n"}, data="mute"),
+        "tls",
+        "handshake stands still",
+        options=TLS,
+    ),
     Case("AUTH and more", replies(AUTH=b"234 ok\r\n230 in\r\n"), "tls", "came in plain", options=TLS),
     Case("untrusted", Behaviour(), "tls", "No authority", options={"tls": True}, certificate="good"),
     Case(
@@ -169,6 +184,7 @@ CASES = [
         options=TLS,
         certificate="good",
     ),
+    Case("no code", replies(USER=b"what?\r\n"), "login", "does not speak FTP", reply="what?"),
     Case("331 for ever", replies(PASS=b"331 again\r\n", ACCT=b"331 again\r\n"), "login", "asks for ever more"),
     Case("closes after USER", replies(USER=b""), "login", "closes the connection during the login"),
     Case("421 at login", replies(PASS=b"421 no\r\n"), "login", "ends the session"),
@@ -238,7 +254,8 @@ CASES = [
     Case("reset", Behaviour(data="reset"), "transfer", "broke after"),
     Case("426", Behaviour(data="426"), "transfer", "broke after"),
     Case("451", Behaviour(data="451"), "transfer", "could not read or write"),
-    Case("no folder", Behaviour(data="550"), "transfer", "the path of directory", options={"directory": "x"}),
+    Case("no folder", replies(CWD=b"550 no\r\n"), "transfer", "the path of directory", options={"directory": "x"}),
+    Case("not to be listed", Behaviour(data="550"), "transfer", "the path of directory, or this user may not list it"),
     Case(
         "vsftpd's no folder",
         Behaviour(data="no folder"),
@@ -385,8 +402,9 @@ def test_another_address_is_announced(outcomes: dict[str, Future[Outcome]]) -> N
 )
 def test_blocked_mode(behaviour: Behaviour, passed: bool, message: str, warning: str | None) -> None:
     with contextlib.closing(Server(behaviour)) as server:
-        tried = trial(server.port, modes=[], blocked_modes=["passive"], timeout=SECONDS)
+        tried = trial(server.port, modes=[], blocked_modes=["passive"], timeout=SECONDS, upload="incoming")
         probes = _probe.run(tried)
+        assert not [line for line in server.commands if line.startswith("STOR")]
     assert [(probe.expected, probe.passed) for probe in probes] == [("block", passed)]
     assert message in _probe.message(tried, probes)
     assert bool(_probe.message(tried, probes)) != passed
@@ -480,3 +498,71 @@ def test_what_is_not_allowed(inputs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as failure:
         _probe.parse({**DEFAULTS, **inputs})
     assert str(failure.value) == message
+
+
+def test_documentation_has_the_defaults_and_the_results() -> None:
+    options = yaml.safe_load(ftp_probe.DOCUMENTATION)["options"]
+    assert {name: option.get("default") for name, option in options.items()} == {**DEFAULTS, "host": None}
+    [returned] = [yaml.safe_load(ftp_probe.RETURN)["probes"]["contains"]]
+    assert list(returned) == [name.name for name in fields(Probe)]
+
+
+def test_cures_name_inputs_of_the_role_and_options_of_the_module() -> None:
+    inputs = yaml.safe_load((Path(__file__).parents[2] / "roles/ftp/defaults/main.yml").read_text(encoding="utf-8"))
+    texts = [text for row in _causes.ROWS for text in (row.cause, row.cure)]
+    assert {name for text in texts for name in re.findall(r"\bftp_\w+", text)} <= set(inputs)
+    for text in texts:
+        assert re.fullmatch(r"[A-Z{].*\.", text), text
+
+
+def test_every_cause_is_found(outcomes: dict[str, Future[Outcome]]) -> None:
+    """By a case above, or by what no server on loopback can do."""
+    stop = _causes.Stop("", "", "passive", False, "ftp.example.org", "192.0.2.1", 21, "", "", "", "", 0, False, False)
+    elsewhere = [
+        replace(stop, stage="resolve", how="unknown"),
+        replace(stop, stage="resolve", how="timeout"),
+        *(replace(stop, stage="connect", how=word) for word in ("timeout", "refused", "unreachable", "prohibited")),
+        replace(stop, stage="data connection", how="500", command="PORT", mode="active", behind_nat=True),
+        replace(stop, stage="data connection", how="timeout", command="LIST", mode="active", behind_nat=True),
+        replace(stop, stage="", how="error"),
+    ]
+    found = {_causes.row(each) for each in elsewhere}
+    for case in CASES:
+        probe = outcomes[case.name].result().probe
+        if probe.cause:
+            # The figures in it are the case's own.
+            found |= {row for row in _causes.ROWS if re.fullmatch(pattern(row.cause), probe.cause)}
+    assert not [row.cause[:60] for row in _causes.ROWS if row not in found]
+
+
+def pattern(text: str) -> str:
+    return "".join(".*" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", text))
+
+
+@pytest.mark.parametrize(("check_mode", "stored"), [(False, 2), (True, 0)])
+def test_module(capsys: pytest.CaptureFixture[str], check_mode: bool, stored: int) -> None:
+    with contextlib.closing(Server(Behaviour())) as server:
+        inputs = {"host": "127.0.0.1", "port": server.port, "upload": "incoming", "_ansible_check_mode": check_mode}
+        with patch_module_args(inputs), pytest.raises(SystemExit) as end:
+            ftp_probe.main()
+        assert len([line for line in server.commands if line.startswith("STOR")]) == stored
+    result = json.loads(capsys.readouterr().out)
+    assert (end.value.code, result["changed"], result["passed"], len(result["probes"])) == (0, False, True, 2)
+
+
+def test_module_fails_with_all_results(capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.closing(Server(replies(PASS=b"530 geheim\r\n", PASV=b"500\r\n"))) as server:
+        inputs = {"host": "127.0.0.1", "port": server.port, "user": "alice", "password": "geheim"}
+        with patch_module_args(inputs), pytest.raises(SystemExit) as end:
+            ftp_probe.main()
+    out = capsys.readouterr().out
+    result = json.loads(out)
+    assert (end.value.code, result["failed"], result["passed"], len(result["probes"])) == (1, True, False, 2)
+    assert len(result["msg"].splitlines()) == 2
+    assert "geheim" not in out
+
+
+def test_module_refuses_a_bad_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with patch_module_args({"host": "127.0.0.1", "port": 0}), pytest.raises(SystemExit):
+        ftp_probe.main()
+    assert json.loads(capsys.readouterr().out)["msg"] == "port: must be a port from 1 to 65535, got 0"
