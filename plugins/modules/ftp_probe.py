@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ftp_probe
 short_description: Try FTP for real, and tell where it stops and why
-version_added: 0.1.0
+version_added: 0.2.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
   - Opens FTP sessions from the host on which it runs, makes real transfers in the active and in the passive mode, over
@@ -207,7 +207,27 @@ probes:
     cure:
       description: What to do, in a sentence that names the inputs of the role P(hostfw.conntrack.ftp#role).
       type: str
-  sample: []
+  sample:
+    - mode: passive
+      ip_version: ipv4
+      address: 192.0.2.1
+      expected: pass
+      passed: false
+      stage: data connection
+      reply: 227 Entering Passive Mode (192,0,2,1,195,81).
+      seconds: 3.026
+      bytes: 0
+      endpoint: 192.0.2.1:50001
+      announced_elsewhere: false
+      connected: false
+      read_back: false
+      left:
+      cause: >-
+        A firewall drops the data connection to 192.0.2.1:50001: most likely as the FTP helper cannot read an encrypted
+        control connection, and this port is not open without it.
+      cure: >-
+        In the role on the server's host, set ftp_tls to true and ftp_passive_ports to the ports that the server
+        announces (or auto); the same on a gateway between them, and on this host where it drops what it sends.
 """
 
 from dataclasses import asdict

@@ -267,7 +267,7 @@ class Visit:
             conn.sendall(half)
             reset(conn)
         elif data == "drip":
-            for byte in content:
+            for byte in content[:80]:
                 conn.sendall(bytes([byte]))
                 if self.server.stop.wait(0.1):
                     raise Closed

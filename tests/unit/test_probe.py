@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import re
 import socket
@@ -25,7 +26,7 @@ from ansible_collections.hostfw.conntrack.plugins.modules import ftp_probe
 from ftp_server import FILE, LISTING, Behaviour, Server, full_queue
 
 # Of a step; no probe may take much longer than six of them.
-SECONDS = 0.5
+SECONDS = 0.6
 DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
     "port": 21,
@@ -48,14 +49,15 @@ DEFAULTS: dict[str, Any] = {
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates for localhost, for another name, and one that is out of its time."""
     folder = tmp_path_factory.mktemp("certificates")
+    kind = "ec -pkeyopt ec_paramgen_curve:P-256"
     for name, names, days in (
         ("good", "DNS:localhost,IP:127.0.0.1,IP:::1", "2"),
         ("other", "DNS:ftp.example.org", "2"),
         ("old", "IP:127.0.0.1", "-1"),
     ):
-        key, request, certificate = (f"{name}.{kind}" for kind in ("key", "csr", "crt"))
+        key, request, certificate = (f"{name}.{end}" for end in ("key", "csr", "crt"))
         for words in (
-            f"req -newkey rsa:2048 -nodes -subj /CN={name} -addext subjectAltName={names} -keyout {key} -out {request}",
+            f"req -newkey {kind} -nodes -subj /CN={name} -addext subjectAltName={names} -keyout {key} -out {request}",
             f"x509 -req -in {request} -signkey {key} -days {days} -copy_extensions copyall -out {certificate}",
         ):
             subprocess.run(["openssl", *words.split()], cwd=folder, check=True, capture_output=True)
@@ -116,6 +118,11 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     certificate: str | None = None
     reply: str | None = None
+    seconds: float = 10
+
+
+# What waits for something in vain.
+Waiting = functools.partial(Case, seconds=SECONDS)
 
 
 def replies(**by_command: bytes | None) -> Behaviour:
@@ -127,15 +134,15 @@ DOWNLOAD = {"download": "file"}
 UPLOAD = {"upload": "incoming"}
 CASES = [
     # Greeting
-    Case("no banner", Behaviour(greeting=None), "greeting", "no banner comes in time"),
-    Case("a banner in bytes", Behaviour(pause=0.1), "greeting", "no banner comes in time"),
+    Waiting("no banner", Behaviour(greeting=None), "greeting", "no banner comes in time"),
+    Waiting("a banner in bytes", Behaviour(pause=0.1), "greeting", "no banner comes in time"),
     Case("closed at once", Behaviour(greeting=b""), "greeting", "closes the connection at once"),
     Case("too many clients", Behaviour(greeting=b"421 full\r\n"), "greeting", "too many clients", reply="421 full"),
     Case("ssh", Behaviour(greeting=b"SSH-2.0-OpenSSH_9.2\r\n"), "greeting", "speaks SSH", reply="SSH-2.0-OpenSSH_9.2"),
     Case("http", Behaviour(greeting=b"HTTP/1.1 400 Bad Request\r\n"), "greeting", "such as HTTP"),
-    Case("no line", Behaviour(greeting=b"\x00\x01\x02"), "greeting", "another protocol"),
+    Waiting("no line", Behaviour(greeting=b"\x00\x01\x02"), "greeting", "another protocol"),
     Case("an alert of TLS", Behaviour(greeting=b"\x15\x03\x01\x00\x02\x02\x0a"), "greeting", "implicit FTPS"),
-    Case("implicit FTPS", Behaviour(implicit=True), "greeting", "implicit FTPS", certificate="good"),
+    Waiting("implicit FTPS", Behaviour(implicit=True), "greeting", "implicit FTPS", certificate="good"),
     Case("one endless line", Behaviour(greeting=b"220 " + b"x" * 100000), "greeting", "no end within the limit"),
     Case(
         "endless lines", Behaviour(greeting=b"220-\r\n" + b"220-x\r\n" * 20000), "greeting", "no end within the limit"
@@ -150,9 +157,9 @@ CASES = [
     # TLS
     Case("no TLS", replies(AUTH=b"530 no\r\n"), "tls", "TLS is switched off there", options=TLS),
     Case("AUTH unknown", replies(AUTH=b"500 what\r\n"), "tls", "TLS is switched off there", options=TLS),
-    Case("no answer to AUTH", replies(AUTH=None), "tls", "No answer comes in time", options=TLS),
+    Waiting("no answer to AUTH", replies(AUTH=None), "tls", "No answer comes in time", options=TLS),
     Case("AUTH, then closed", replies(AUTH=b"234 ok\r\n"), "tls", "The TLS handshake fails (", options=TLS),
-    Case(
+    Waiting(
         "AUTH, then nothing",
         Behaviour(replies={"AUTH": b"234 ok\r\n"}, data="mute"),
         "tls",
@@ -188,11 +195,11 @@ CASES = [
     Case("331 for ever", replies(PASS=b"331 again\r\n", ACCT=b"331 again\r\n"), "login", "asks for ever more"),
     Case("closes after USER", replies(USER=b""), "login", "closes the connection during the login"),
     Case("421 at login", replies(PASS=b"421 no\r\n"), "login", "ends the session"),
-    Case("silent after USER", replies(USER=None), "login", "does not answer the login in time"),
-    Case("slow after USER", replies(USER=b"331-x\r\n" * 3), "login", "does not answer the login in time"),
+    Waiting("silent after USER", replies(USER=None), "login", "does not answer the login in time"),
+    Waiting("slow after USER", replies(USER=b"331-x\r\n" * 3), "login", "does not answer the login in time"),
     # Data connection, passive
-    Case("dropped", Behaviour(passive="dropped"), "data connection", "no rule gives the FTP helper"),
-    Case(
+    Waiting("dropped", Behaviour(passive="dropped"), "data connection", "no rule gives the FTP helper"),
+    Waiting(
         "dropped with TLS",
         Behaviour(passive="dropped"),
         "data connection",
@@ -208,17 +215,17 @@ CASES = [
     Case("227 too large", replies(PASV=b"227 (999,0,0,1,4,4)\r\n"), "data connection", "holds no address and port"),
     Case("200 for PASV", replies(PASV=b"200 ok\r\n"), "data connection", "holds no address and port"),
     Case("closes after PASV", replies(PASV=b""), "data connection", "ended the session"),
-    Case("silent after PASV", replies(PASV=None), "data connection", "No answer comes to PASV"),
+    Waiting("silent after PASV", replies(PASV=None), "data connection", "No answer comes to PASV"),
     Case(
         "another address, refused",
         Behaviour(passive="refused", replies={"PASV": b"227 (192,0,2,1,{comma})\r\n"}),
         "data connection",
         "its control connection is at 127.0.0.1",
     ),
-    Case("nothing begins", Behaviour(data="mute"), "data connection", "took the connection in its place"),
+    Waiting("nothing begins", Behaviour(data="mute"), "data connection", "took the connection in its place"),
     Case("425 passive", Behaviour(data="425"), "data connection", "come from another address than"),
     Case("522 for LIST", Behaviour(data="522"), "data connection", "wants data connections to be encrypted"),
-    Case("vsftpd wants reuse", Behaviour(data="reuse late"), "data connection", "to resume"),
+    Waiting("vsftpd wants reuse", Behaviour(data="reuse late"), "data connection", "to resume"),
     Case(
         "no TLS on data",
         Behaviour(data="plain"),
@@ -228,13 +235,13 @@ CASES = [
         certificate="good",
     ),
     # Data connection, active
-    Case("silent after PORT", replies(PORT=None), "data connection", "No answer comes to PORT", mode="active"),
+    Waiting("silent after PORT", replies(PORT=None), "data connection", "No answer comes to PORT", mode="active"),
     Case("PORT off", replies(PORT=b"500 no\r\n"), "data connection", "active mode switched off", mode="active"),
     Case("425 active", Behaviour(data="425"), "data connection", "The server cannot reach 127.0.0.1:", mode="active"),
     Case("425 late", Behaviour(data="425 late"), "data connection", "The server cannot reach", mode="active"),
-    Case("no SYN", Behaviour(data="silent"), "data connection", "a firewall drops its SYN", mode="active"),
-    Case("no 150", Behaviour(data="mute"), "data connection", "a firewall drops its SYN", mode="active"),
-    Case(
+    Waiting("no SYN", Behaviour(data="silent"), "data connection", "a firewall drops its SYN", mode="active"),
+    Waiting("no 150", Behaviour(data="mute"), "data connection", "a firewall drops its SYN", mode="active"),
+    Waiting(
         "no SYN with TLS",
         Behaviour(data="silent"),
         "data connection",
@@ -247,10 +254,10 @@ CASES = [
         "a stranger", Behaviour(data="stranger"), "data connection", "Another address than the server's", mode="active"
     ),
     # Transfer
-    Case("150 and nothing", Behaviour(data="silent"), "transfer", "before the first byte"),
-    Case("stalls", Behaviour(data="stall"), "transfer", f"stands still after {len(LISTING) // 2} bytes"),
-    Case("stalls, active", Behaviour(data="stall"), "transfer", "path MTU", mode="active"),
-    Case("drips", Behaviour(data="drip"), "transfer", "too slowly"),
+    Waiting("150 and nothing", Behaviour(data="silent"), "transfer", "before the first byte"),
+    Waiting("stalls", Behaviour(data="stall"), "transfer", f"stands still after {len(LISTING) // 2} bytes"),
+    Waiting("stalls, active", Behaviour(data="stall"), "transfer", "path MTU", mode="active"),
+    Waiting("drips", Behaviour(data="drip"), "transfer", "too slowly"),
     Case("reset", Behaviour(data="reset"), "transfer", "broke after"),
     Case("426", Behaviour(data="426"), "transfer", "broke after"),
     Case("451", Behaviour(data="451"), "transfer", "could not read or write"),
@@ -264,8 +271,8 @@ CASES = [
     ),
     Case("no file", Behaviour(), "transfer", "the path of download", options={"download": "missing"}),
     Case("short", Behaviour(data="short"), "transfer", "fewer bytes", options=DOWNLOAD),
-    Case("no 226", Behaviour(data="no 226"), "transfer", "the server does not say so"),
-    Case("not closed", Behaviour(data="not closed"), "transfer", "does not close the data connection"),
+    Waiting("no 226", Behaviour(data="no 226"), "transfer", "the server does not say so"),
+    Waiting("not closed", Behaviour(data="not closed"), "transfer", "does not close the data connection"),
     Case("endless", Behaviour(data="endless"), "transfer", "The listing has no end"),
     Case("no upload", replies(STOR=b"553 no\r\n"), "transfer", "the path of upload", options=UPLOAD),
     Case("upload breaks", Behaviour(data="break upload"), "transfer", "broke after", options=UPLOAD),
@@ -301,7 +308,7 @@ def run(case: Case, certificates: Path) -> Outcome:
         behaviour = replace(behaviour, tls=server_context(certificates, case.certificate))
     start = time.monotonic()
     with contextlib.closing(Server(behaviour)) as server:
-        tried = trial(server.port, modes=[case.mode], timeout=SECONDS, **options)
+        tried = trial(server.port, modes=[case.mode], timeout=case.seconds, **options)
         [probe] = _probe.run(tried)
     return Outcome(tried, probe, server.files, server.commands, time.monotonic() - start)
 
@@ -309,7 +316,7 @@ def run(case: Case, certificates: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def outcomes(certificates: Path) -> Iterator[dict[str, Future[Outcome]]]:
     """All cases, some at a time, as most of them wait."""
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(12) as pool:
         yield {case.name: pool.submit(run, case, certificates) for case in CASES}
 
 
@@ -322,7 +329,7 @@ def test_where_it_stops_and_why(outcomes: dict[str, Future[Outcome]], case: Case
     assert bool(probe.cure) == (case.stage is not None)
     if case.reply is not None:
         assert probe.reply == case.reply
-    assert outcome.seconds < SECONDS * (_probe.STEPS + 2) + 1
+    assert outcome.seconds < case.seconds * (_probe.STEPS + 2) + 1
 
 
 def test_refused_and_dropped_at_connect() -> None:
