@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
-from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan
+from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan, ftp_probe
 from test_options import DEFAULTS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,8 @@ def load(path: Path) -> Any:
 defaults = load(ROLE / "defaults/main.yml")
 specs = load(ROLE / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
 options = yaml.safe_load(ftp_plan.DOCUMENTATION)["options"]
+probe_options = yaml.safe_load(ftp_probe.DOCUMENTATION)["options"]
+probe = load(ROLE / "tasks/probe.yml")[0]["hostfw.conntrack.ftp_probe"]
 plan = load(ROLE / "tasks/plan.yml")[0]["hostfw.conntrack.ftp_plan"]
 readme = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -35,11 +37,19 @@ def test_argument_specs_have_the_defaults() -> None:
 
 def test_module_has_the_inputs_with_their_types_choices_and_defaults() -> None:
     module = {f"ftp_{name}": option for name, option in options.items() if name not in INTERNAL}
-    assert list(module) == list(specs)
-    for name, spec in specs.items():
+    assert list(module) == [name for name in specs if name != "ftp_verify"]
+    for name, option in module.items():
+        spec = specs[name]
         for key in ("type", "elements", "default"):
-            assert module[name].get(key) == spec.get(key), (name, key)
-        assert list(module[name].get("choices", ())) == spec.get("choices", []), name
+            assert option.get(key) == spec.get(key), (name, key)
+        assert list(option.get("choices", ())) == spec.get("choices", []), name
+
+
+def test_verification_has_the_options_of_the_probe() -> None:
+    own = ("from", "to", "closed", "rescue")
+    for name, spec in specs["ftp_verify"]["options"].items():
+        assert name in own or probe_options[name]["type"] == spec["type"], name
+        assert name in own or f"ftp_verify.{name}" in str(probe), name
 
 
 def test_role_hands_every_input_to_the_module() -> None:

@@ -1,0 +1,325 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Why FTP does not pass: from what was tried, what the rules have counted meanwhile, and what was to be changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is the matter, and what to do about it."""
+
+    cause: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was seen of a host; what was not looked at is empty.
+
+    - inputs: the role's, by their names without C(ftp_)
+    - plan: what hostfw.conntrack.ftp_plan returned, also where it failed
+    - before, after: what hostfw.conntrack.ftp_info returned before and after the trial
+    - probe: one of RV(hostfw.conntrack.ftp_probe#module:probes)
+    - tls: whether it was by FTPS
+    """
+
+    inputs: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    tls: bool = False
+
+    @property
+    def converged(self) -> bool:
+        """Whether the rules are as asked for."""
+        return bool(self.plan.get("converged"))
+
+    @property
+    def conflicts(self) -> str:
+        """Who else must let FTP through."""
+        return "\n".join([*self.plan.get("conflicts", ()), *self.plan.get("warnings", ()), self.plan.get("msg", "")])
+
+    def stopped(self, *stages: str) -> bool:
+        """Tell whether the trial was to pass and stopped at one of some stages."""
+        wanted = self.probe.get("expected") == "pass" and not self.probe.get("passed")
+        return wanted and self.probe.get("stage") in stages
+
+    def tried(self, mode: str) -> bool:
+        """Tell whether the trial was one of a mode."""
+        return self.probe.get("mode") == mode
+
+    def counted(self, words: str) -> int:
+        """Return the packets that our rules with some words in their comments have seen during the trial.
+
+        :arg words: a regular expression
+        """
+        seen = [self._total(info.get("rules", ()), words) for info in (self.before, self.after)]
+        return seen[1] - seen[0]
+
+    def _total(self, rules: Iterable[Mapping[str, Any]], words: str) -> int:
+        version = self.probe.get("ip_version")
+        return sum(
+            rule["packets"] for rule in rules if rule["ip_version"] == version and re.search(words, rule["words"])
+        )
+
+    @property
+    def port(self) -> int:
+        """The port of the data connection that was announced; 0 where there was none."""
+        found = re.search(r":(\d+)$", self.probe.get("endpoint") or "")
+        return int(found.group(1)) if found else 0
+
+    @property
+    def passive_ports(self) -> tuple[int, int]:
+        """The passive ports that pass."""
+        ports = self.plan.get("passive_ports", {}).get("ports", "1024:65535")
+        first, _colon, last = ports.partition(":")
+        return int(first), int(last or first)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that goes wrong with FTP: how people meet it, what to look at, why it is, and what helps."""
+
+    symptom: str
+    look: str
+    cause: str
+    cure: str
+    applies: Callable[[Case], bool]
+
+
+def _data(case: Case, mode: str) -> bool:
+    """Tell whether no data connection of a mode came about."""
+    return case.probe.get("mode") == mode and case.stopped("data connection")
+
+
+def _plain(case: Case) -> bool:
+    return not case.tls
+
+
+def _outside(case: Case) -> bool:
+    first, last = case.passive_ports
+    return bool(case.port) and not first <= case.port <= last
+
+
+def _tool(case: Case, name: str) -> bool:
+    return name in case.before.get("tools", ()) and not case.converged
+
+
+RUN = "run the role on this host; ansible-playbook --check --diff shows what it adds"
+
+# What is to be seen without a trial. All that apply are told.
+OF_HOSTS: tuple[Diagnosis, ...] = (
+    Diagnosis(
+        symptom="firewalld allows the service ftp, and transfers hang all the same (its issue 1049)",
+        look="firewall-cmd --state; firewall-cmd --info-service=ftp shows helpers: ftp; no role of iptables helps",
+        cause="firewalld is in charge: what it does not allow is dropped whatever iptables accepts, and since Linux "
+        "6.0 only its own service ftp gives connections the helper",
+        cure="let firewalld do it, and leave this role out: ansible.posix.firewalld with service: ftp, permanent: true "
+        "and immediate: true",
+        applies=lambda case: "firewalld runs on this host" in case.conflicts,
+    ),
+    Diagnosis(
+        symptom="iptables shows the right rules, and nothing passes",
+        look="nft list ruleset shows a base chain with policy drop beside those of iptables",
+        cause="native nftables rules drop FTP: a packet must be accepted by every base chain on its hook",
+        cure="add the rules that the role's error names to that chain, then set ftp_ignore_conflicts: true",
+        applies=lambda case: "of the nftables table" in case.conflicts,
+    ),
+    Diagnosis(
+        symptom="the role stops with: the kernel's FTP helper nf_conntrack_ftp cannot be loaded",
+        look="modprobe nf_conntrack_ftp; ls /lib/modules/$(uname -r)",
+        cause="the running kernel has no FTP helper, and none can be loaded: its modules are missing, or this is a "
+        "container and the module belongs to its host",
+        cure="install the package with all modules of the running kernel or reboot into the installed one; for a "
+        "container, run modprobe nf_conntrack_ftp on its host",
+        applies=lambda case: "the kernel's FTP helper" in case.plan.get("msg", ""),
+    ),
+    Diagnosis(
+        symptom="ufw allow 21/tcp is there, and transfers hang",
+        look="iptables -S ufw-user-input; iptables-save -t raw has no CT --helper ftp",
+        cause="ufw drops what it has no rule for, and its rule for port 21 opens the control connection only",
+        cure=f"{RUN}; its jumps stand before ufw's drops, and ufw reload leaves them",
+        applies=lambda case: _tool(case, "ufw"),
+    ),
+    Diagnosis(
+        symptom="FTP through the host has stopped since docker is installed",
+        look="iptables -S FORWARD: docker has set the policy to DROP",
+        cause="docker drops what the host forwards and it has no rule for",
+        cure=f"{RUN}, with ftp_side: gateway where the host forwards FTP",
+        applies=lambda case: _tool(case, "docker"),
+    ),
+    Diagnosis(
+        symptom="everything hangs, or the control connection works and nothing else",
+        look="iptables-save | grep hostfw.conntrack",
+        cause="the firewall is not as asked for: rules of the role are missing or altered",
+        cure=RUN,
+        applies=lambda case: case.plan.get("converged") is False and not (_tool(case, "ufw") or _tool(case, "docker")),
+    ),
+    Diagnosis(
+        symptom="it works until the next reboot",
+        look="systemctl is-enabled hostfw-conntrack-FTP",
+        cause="nothing brings the rules back at boot",
+        cure="set ftp_persistent: true, the default; without systemd, let the host's init run "
+        "sh /etc/hostfw-conntrack/FTP/restore",
+        applies=lambda case: case.converged and case.before.get("unit") is False,
+    ),
+)
+
+# What is to be seen from a trial and what the rules have counted meanwhile. The first that applies is told, so what is
+# certain stands before what is likely.
+OF_TRIALS: tuple[Diagnosis, ...] = (
+    Diagnosis(
+        symptom="ftp: connect: timed out, from some networks or from all",
+        look='the counter of "FTP on eth0" in iptables-save -c does not move while one connects',
+        cause="no packet of the control connection gets to the role's rules: something before the host drops it, such "
+        "as a cloud's security group or another firewall, or it comes in by another interface",
+        cure="open the control port and, for passive mode, the passive ports there; or set ftp_interface to where the "
+        "packets come in (tcpdump -ni any port 21)",
+        applies=lambda case: (
+            case.converged
+            and case.stopped("connect")
+            and case.counted(r"client opens$") == 0
+            and not case.counted(r"gets the \w+ helper$")
+            and not case.counted("^FTP on")
+        ),
+    ),
+    Diagnosis(
+        symptom="ftp: connect: timed out, although the host answers other services",
+        look='the counter of "client opens" does not move, that of "FTP on eth0" does',
+        cause="the control connection gets to the role's chains and no rule there accepts it: its port is not in "
+        "ftp_control_ports, or its address not in ftp_allowed_addresses",
+        cure="add the port to ftp_control_ports, or the address to ftp_allowed_addresses",
+        applies=lambda case: case.converged and case.stopped("connect") and case.counted(r"client opens$") == 0,
+    ),
+    Diagnosis(
+        symptom="the login takes a minute or fails, although the connection is there",
+        look='the counter of "server answers" moves with that of "client opens"',
+        cause="the firewall lets the control connection through, and the server does not serve it",
+        cure="look at the server's log and configuration; no firewall rule helps",
+        applies=lambda case: (
+            case.converged and case.stopped("greeting", "login") and case.counted("server answers$") > 0
+        ),
+    ),
+    Diagnosis(
+        symptom="works until TLS: after AUTH TLS the listing hangs",
+        look="the client's log shows PROT P, then PASV or EPSV, then nothing",
+        cause="the control connection is encrypted, so the kernel's FTP helper cannot read which port it announces",
+        cure="set ftp_tls: true and ftp_passive_ports to the server's own passive range, or to auto",
+        applies=lambda case: case.stopped("data connection") and not _plain(case) and not case.inputs.get("tls"),
+    ),
+    Diagnosis(
+        symptom="500 or 550 in answer to PASV, EPSV or PORT",
+        look="the server's configuration: pasv_enable and port_enable of vsftpd",
+        cause="the server does not do this mode",
+        cure="switch it on at the server, or leave it out by ftp_mode",
+        applies=lambda case: (
+            case.stopped("data connection") and re.match(r"5[05]\d", case.probe.get("reply") or "") is not None
+        ),
+    ),
+    Diagnosis(
+        symptom="passive mode hangs after 227 Entering Passive Mode, active works",
+        look="ftp_mode in the inventory",
+        cause="ftp_mode is active, and passive mode does not pass",
+        cure="set ftp_mode: both, or let the client use active mode",
+        applies=lambda case: _data(case, "passive") and case.inputs.get("mode") == "active",
+    ),
+    Diagnosis(
+        symptom="active mode hangs or ends with 425, passive works",
+        look="ftp_mode in the inventory",
+        cause="ftp_mode is passive, and active mode does not pass",
+        cure="set ftp_mode: both, or let the client use passive mode",
+        applies=lambda case: _data(case, "active") and case.inputs.get("mode") == "passive",
+    ),
+    Diagnosis(
+        symptom="hangs after 227 Entering Passive Mode with an address that is not the server's public one",
+        look="the address in the 227: 10.x, 172.16.x or 192.168.x behind NAT",
+        cause="behind NAT the server announces an address that its clients cannot reach",
+        cure="set the public one at the server (pasv_address, MasqueradeAddress, ForcePassiveIP); on a gateway with "
+        "plain FTP, ftp_nat: true translates it",
+        applies=lambda case: _data(case, "passive") and bool(case.probe.get("announced_elsewhere")),
+    ),
+    Diagnosis(
+        symptom="hangs after 227 Entering Passive Mode, now and then or always, with a port out of the usual",
+        look="the port in the 227 (p1*256+p2) or 229, and ftp_passive_ports",
+        cause="the server announced a port outside of ftp_passive_ports",
+        cure="set ftp_passive_ports to the server's range, or to auto on the server",
+        applies=lambda case: case.converged and _data(case, "passive") and _outside(case),
+    ),
+    Diagnosis(
+        symptom="hangs after 227 Entering Passive Mode",
+        look='the counter of "gets the ftp helper" in iptables-save -c -t raw does not move with a new session',
+        cause="no rule gave the control connection the kernel's FTP helper, which since Linux 6.0 no connection gets "
+        "by itself: it comes in by another interface or port than the role's",
+        cure="set ftp_interface and ftp_control_ports to where the control connection comes in",
+        applies=lambda case: (
+            case.converged
+            and _plain(case)
+            and case.stopped("data connection")
+            and case.counted(r"gets the \w+ helper$") == 0
+        ),
+    ),
+    Diagnosis(
+        symptom="425 Can't open data connection, and the server is ProFTPD or runs without privileges",
+        look="tcpdump shows the data connection leave from another port than 20",
+        cause="the server opens active data connections from another port than ftp_data_port",
+        cure="set ftp_data_port: any",
+        applies=lambda case: (
+            case.converged
+            and _data(case, "active")
+            and case.inputs.get("data_port") != "any"
+            and case.counted("^data connections of") > 0
+            and case.counted("^active data connection") == 0
+        ),
+    ),
+    Diagnosis(
+        symptom="425 Can't open data connection",
+        look='the counter of "active data connection: server opens" moves, that of "client answers" does not',
+        cause="the server's data connection leaves the host and is not answered: a firewall or NAT before the client "
+        "drops it",
+        cure="use passive mode, or let the client's firewall use the helper too (this role there, ftp_side: client)",
+        applies=lambda case: case.converged and _data(case, "active") and case.counted("server opens$") > 0,
+    ),
+    Diagnosis(
+        symptom="listings pass, and downloads stall after some kilobytes",
+        look="ping -M do -s 1472; tcpdump for ICMP fragmentation needed",
+        cause="large packets are lost: a narrow link is on the way, and its ICMP errors are dropped",
+        cure="let ICMP errors through on the way (the role does for FTP's), or lower the MTU or clamp the MSS",
+        applies=lambda case: case.stopped("transfer") and not case.probe.get("reply", "").startswith(("4", "5")),
+    ),
+)
+
+# What no trial shows, as it begins a session of its own.
+OTHERS: tuple[Diagnosis, ...] = ()
+
+
+def findings(cases: Iterable[Case]) -> list[Finding]:
+    """Return what is the matter with a host, each once.
+
+    :arg cases: one for each trial; one without a trial where none was made
+    """
+    found: dict[Finding, None] = {}
+    for case in cases:
+        of_host = [diagnosis for diagnosis in OF_HOSTS if diagnosis.applies(case)]
+        for diagnosis in of_host:
+            found[Finding(diagnosis.cause, diagnosis.cure)] = None
+        error = case.plan.get("msg")
+        if error and not of_host:
+            found[Finding(f"the role stops: {error}", "correct the input that it names")] = None
+        if not case.probe or case.probe["passed"] or of_host:
+            continue
+        if case.probe["expected"] == "block":
+            words = f"{case.probe['mode']} mode passes, which ftp_mode does not allow"
+            found[Finding(words, "look for a rule of others that accepts RELATED, or the data ports")] = None
+            continue
+        known = next((diagnosis for diagnosis in OF_TRIALS if diagnosis.applies(case)), None)
+        found[Finding(known.cause, known.cure) if known else Finding(case.probe["cause"], case.probe["cure"])] = None
+    return list(found)

@@ -1,0 +1,258 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What was found on hosts, as a table for the terminal and as a page for the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import Case, Finding, findings
+
+WAYS = (("passive", "ipv4"), ("passive", "ipv6"), ("active", "ipv4"), ("active", "ipv6"))
+IP = {"ipv4": "IPv4", "ipv6": "IPv6"}
+HEADINGS = ("host", "rules", "helper", "others", *(f"{mode} {IP[ip_version]}" for mode, ip_version in WAYS))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one host.
+
+    - rules: V(as asked), or what is the matter
+    - helper: likewise
+    - tools: who else makes rules
+    - probes: as RV(hostfw.conntrack.ftp_probe#module:probes)
+    - counters: as RV(hostfw.conntrack.ftp_info#module:rules)
+    """
+
+    name: str
+    rules: str
+    helper: str
+    kernel: str
+    tools: Sequence[str]
+    probes: Sequence[Mapping[str, Any]]
+    probed_from: str
+    findings: Sequence[Finding]
+    notes: Sequence[str]
+    counters: Sequence[Mapping[str, Any]]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is the matter."""
+        return not self.findings
+
+    def outcome(self, mode: str, ip_version: str) -> str:
+        """Say what became of a mode over an IP version."""
+        for probe in self.probes:
+            if (probe["mode"], probe["ip_version"]) == (mode, ip_version):
+                return outcome(probe)
+        return "not tried"
+
+    def cells(self) -> list[str]:
+        """Return what the table shows."""
+        return [
+            self.name,
+            self.rules,
+            self.helper,
+            ", ".join(self.tools) or "none",
+            *(self.outcome(*way) for way in WAYS),
+        ]
+
+
+def found(name: str, seen: Mapping[str, Any]) -> Found:
+    """Return what was found of a host.
+
+    :arg seen: C(plan), C(before), C(after), C(probe), C(inputs), C(from) and C(tls), as far as they were got
+    """
+    plan, before, after = (seen.get(key) or {} for key in ("plan", "before", "after"))
+    probes = (seen.get("probe") or {}).get("probes") or []
+    told: list[Finding] = []
+    if plan.get("unreachable"):
+        told.append(Finding(f"Ansible does not reach this host: {plan['msg']}", "see that Ansible can log in there"))
+        plan = {}
+    case = Case(seen.get("inputs") or {}, plan, before, after or before, tls=bool(seen.get("tls")))
+    told += findings([replace(case, probe=probe) for probe in probes] or [case])
+    return Found(
+        name=name,
+        rules=_rules(plan),
+        helper=_helper(before),
+        kernel=before.get("kernel", ""),
+        tools=before.get("tools", []),
+        probes=probes,
+        probed_from=seen.get("from", ""),
+        findings=told,
+        notes=plan.get("warnings", []),
+        counters=(after or before).get("rules", []),
+    )
+
+
+def _rules(plan: Mapping[str, Any]) -> str:
+    if not plan:
+        return "unknown"
+    if "converged" not in plan:
+        return "cannot be"
+    return "as asked" if plan["converged"] else "not as asked"
+
+
+def _helper(info: Mapping[str, Any]) -> str:
+    helper = info.get("helper")
+    if not helper:
+        return "unknown"
+    if not helper["ready"]:
+        return "missing"
+    assigned = any(" -j CT --helper " in rule["rule"] for rule in info["rules"])
+    return "assigned" if assigned else "not assigned"
+
+
+def outcome(probe: Mapping[str, Any]) -> str:
+    """Say what became of a trial."""
+    if probe["passed"]:
+        return "passes" if probe["expected"] == "pass" else "passes, must not"
+    return f"stops: {probe['stage']}" if probe["expected"] == "pass" else "closed, as asked"
+
+
+def table(hosts: Sequence[Found]) -> list[str]:
+    """Return the lines of a table, and below it the cause and the cure of what is the matter."""
+    rows = [list(HEADINGS), *(host.cells() for host in hosts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    for host in hosts:
+        for finding in host.findings:
+            lines += ["", f"{host.name}: {finding.cause}", f"  {finding.cure}"]
+    return [*lines, "", summary(hosts)]
+
+
+def summary(hosts: Sequence[Found]) -> str:
+    """Say how many hosts are well."""
+    well = sum(host.healthy for host in hosts)
+    return f"{well} of {len(hosts)} {'host is' if len(hosts) == 1 else 'hosts are'} well."
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --dim: #57606a; --paper: #ffffff; --line: #d0d7de; --card: #f6f8fa;
+  --good: #116329; --bad: #a40e26; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --dim: #9aa4af; --paper: #0d1117; --line: #30363d; --card: #161b22; --good: #56d364;
+    --bad: #ff8a80; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 75rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0; }
+h2 { font-size: 1.1rem; margin: 2.5rem 0 .5rem; overflow-wrap: anywhere; }
+h3 { font-size: 1rem; margin: 1rem 0 .25rem; }
+p { margin: .25rem 0; max-width: 50rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid var(--line); }
+th { color: var(--dim); font-weight: 600; }
+td { overflow-wrap: anywhere; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+a { color: inherit; }
+code { font: .85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
+.dim { color: var(--dim); }
+.good { color: var(--good); }
+.bad { color: var(--bad); font-weight: 600; }
+.finding { border-left: 4px solid var(--bad); background: var(--card); padding: .6rem .8rem; margin: .5rem 0; }
+summary { cursor: pointer; margin: .5rem 0; }
+@media (max-width: 45rem) {
+  thead { position: absolute; clip-path: inset(50%); }
+  tbody tr { display: block; border-bottom: 2px solid var(--line); padding: .5rem 0; }
+  tbody td, tbody th { display: flex; gap: 1rem; justify-content: space-between; border: 0; padding: .2rem 0; }
+  tbody td::before { content: attr(data-label); color: var(--dim); flex: none; }
+  td.number { text-align: left; }
+}
+"""
+
+
+def page(hosts: Sequence[Found], time: str) -> str:
+    """Return an HTML page that needs nothing else."""
+    well = all(host.healthy for host in hosts)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>FTP: {escape(summary(hosts))}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>Does FTP pass?</h1>
+<p class="{"good" if well else "bad"}">{escape(summary(hosts))}</p>
+<p class="dim">{escape(time)}</p>
+{_table(HEADINGS, [_marked(host) for host in hosts])}
+{"".join(_section(number, host) for number, host in enumerate(hosts))}
+</body>
+</html>
+"""
+
+
+def _marked(host: Found) -> list[str]:
+    """Return the cells of a host, in HTML."""
+    anchor = f'<a href="#{escape(host.name)}">{escape(host.name)}</a>'
+    return [anchor, *(f'<span class="{_kind(cell)}">{escape(cell)}</span>' for cell in host.cells()[1:])]
+
+
+def _kind(cell: str) -> str:
+    if cell.startswith(("stops", "passes, must", "not as", "cannot", "missing", "unknown", "not assigned")):
+        return "bad"
+    return "good" if cell in ("passes", "as asked", "closed, as asked", "assigned") else "plain"
+
+
+def _section(number: int, host: Found) -> str:
+    """Return what there is to say of a host, in HTML."""
+    found = "".join(
+        f'<div class="finding"><p>{escape(finding.cause)}</p><p><strong>Cure:</strong> {escape(finding.cure)}</p></div>'
+        for finding in host.findings
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in host.notes)
+    trials = [
+        [
+            f"{escape(probe['mode'])} {IP[probe['ip_version']]}",
+            f'<span class="{_kind(outcome(probe))}">{escape(outcome(probe))}</span>',
+            escape(probe["address"] or ""),
+            escape(probe["endpoint"] or "none"),
+            f"{probe['seconds']:.2f}",
+            str(probe["bytes"]),
+        ]
+        for probe in host.probes
+    ]
+    counted = [
+        [
+            IP[rule["ip_version"]],
+            escape(rule["words"]),
+            f"<code>{escape(rule['table'])} {escape(rule['rule'])}</code>",
+            str(rule["packets"]),
+            str(rule["bytes"]),
+        ]
+        for rule in host.counters
+    ]
+    return f"""
+<h2 id="{escape(host.name)}">{escape(host.name)}</h2>
+<p class="dim">{escape(f"Linux {host.kernel}" if host.kernel else "")}</p>
+{found or '<p class="good">Nothing is the matter.</p>'}
+{f"<h3>Warnings</h3><ul>{notes}</ul>" if notes else ""}
+{_table(("trial", "result", "server", "data endpoint", "#seconds", "#bytes"), trials) if trials else ""}
+<details{" open" if number == 0 else ""}><summary>{len(counted)} rules, with their counters</summary>
+{_table(("", "what for", "rule", "#packets", "#bytes"), counted)}
+</details>
+"""
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in HTML; numbers stand in columns whose heading begins with a hash."""
+    kinds = [' class="number"' if heading.startswith("#") else "" for heading in headings]
+    words = [heading.lstrip("#") for heading in headings]
+    head = "".join(f'<th scope="col"{kind}>{word}</th>' for word, kind in zip(words, kinds))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td{kind} data-label="{word}"><span>{cell}</span></td>' for cell, word, kind in zip(row, words, kinds)
+        )
+        + "</tr>\n"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"

@@ -1,0 +1,143 @@
+"""Why FTP does not pass, told from what was seen of a host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _diagnosis
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
+
+CONVERGED = {"converged": True, "passive_ports": {"ports": "50000:50099"}}
+WORDS = (
+    "FTP on eth0",
+    "control connection to port 21: gets the ftp helper",
+    "control connection to port 21: client opens",
+    "control connection to port 21: server answers",
+    "data connections of the ftp helper",
+    "active data connection from port 20: server opens",
+    "active data connection from port 20: client answers",
+    "passive data connection to ports 50000-50099: client opens",
+)
+
+
+def info(packets: dict[str, int], **more: Any) -> dict[str, Any]:
+    """Return what ftp_info returned, with the packets of the rules whose words contain a key."""
+    rules = [
+        {
+            "ip_version": "ipv4",
+            "words": words,
+            "packets": next((count for part, count in packets.items() if part in words), 0),
+        }
+        for words in WORDS
+    ]
+    return {"rules": rules, "tools": [], "unit": True, **more}
+
+
+def probe(stage: str, mode: str = "passive", **more: Any) -> dict[str, Any]:
+    """Return a trial that was to pass, and stopped."""
+    return {
+        "mode": mode,
+        "ip_version": "ipv4",
+        "expected": "pass",
+        "passed": False,
+        "stage": stage,
+        "reply": "",
+        "endpoint": "192.0.2.1:50001",
+        "cause": "The probe's own cause.",
+        "cure": "The probe's own cure.",
+        **more,
+    }
+
+
+HELPED = {"gets the": 2, "port 21: client opens": 9, "port 21: server answers": 9, "FTP on": 12}
+HOSTS: list[tuple[str, Case]] = [
+    ("(its issue 1049)", Case({}, {"conflicts": [_charge.FIREWALLD], "msg": _charge.FIREWALLD})),
+    (
+        "iptables shows the right rules",
+        Case({}, {"msg": _charge.NFTABLES.format(chain="in", family="inet", table="site", commands="nft ...")}),
+    ),
+    (
+        "cannot be loaded",
+        Case({}, {"msg": "the kernel's FTP helper nf_conntrack_ftp is neither loaded nor built in, and ..."}),
+    ),
+    ("ufw allow 21/tcp", Case({}, {"converged": False}, info({}, tools=["ufw"]))),
+    ("since docker is installed", Case({}, {"converged": False}, info({}, tools=["docker"]))),
+    ("everything hangs", Case({}, {"converged": False}, info({}))),
+    ("until the next reboot", Case({}, CONVERGED, info({}, unit=False))),
+]
+TRIALS: list[tuple[str, dict[str, Any], dict[str, int], dict[str, Any], bool]] = [
+    ("from some networks or from all", {}, {}, probe("connect"), False),
+    ("although the host answers other services", {}, {"FTP on": 3}, probe("connect"), False),
+    ("login takes a minute", {}, HELPED, probe("greeting"), False),
+    ("works until TLS", {}, HELPED, probe("data connection"), True),
+    ("500 or 550 in answer", {}, HELPED, probe("data connection", reply="550 Permission denied."), False),
+    ("active works", {"mode": "active"}, HELPED, probe("data connection"), False),
+    ("passive works", {"mode": "passive"}, HELPED, probe("data connection", "active"), False),
+    ("not the server's public one", {}, HELPED, probe("data connection", announced_elsewhere=True), False),
+    ("a port out of the usual", {}, HELPED, probe("data connection", endpoint="192.0.2.1:60000"), False),
+    ("hangs after 227 Entering Passive Mode", {}, {**HELPED, "gets the": 0}, probe("data connection"), False),
+    (
+        "ProFTPD or runs without privileges",
+        {"data_port": "auto"},
+        {**HELPED, "data connections of": 4},
+        probe("data connection", "active"),
+        False,
+    ),
+    (
+        "425 Can't open data connection",
+        {},
+        {**HELPED, "data connections of": 4, "server opens": 4},
+        probe("data connection", "active"),
+        False,
+    ),
+    ("downloads stall", {}, HELPED, probe("transfer"), False),
+]
+
+
+def finding(symptom: str) -> Finding:
+    """Return the answer to a symptom."""
+    known = [each for each in (*OF_HOSTS, *OF_TRIALS) if each.symptom.endswith(symptom) or symptom in each.symptom]
+    exact = [each for each in known if each.symptom == symptom] or known
+    assert len(exact) == 1, [each.symptom for each in exact]
+    return Finding(exact[0].cause, exact[0].cure)
+
+
+@pytest.mark.parametrize(("symptom", "case"), HOSTS, ids=[symptom for symptom, _case in HOSTS])
+def test_what_is_seen_of_a_host(symptom: str, case: Case) -> None:
+    assert _diagnosis.findings([case]) == [finding(symptom)]
+
+
+@pytest.mark.parametrize(
+    ("symptom", "inputs", "packets", "trial", "tls"), TRIALS, ids=[symptom for symptom, *_rest in TRIALS]
+)
+def test_what_is_seen_of_a_trial(
+    symptom: str, inputs: dict[str, Any], packets: dict[str, int], trial: dict[str, Any], tls: bool
+) -> None:
+    case = Case(inputs, CONVERGED, info({}), info(packets), trial, tls)
+    assert _diagnosis.findings([case]) == [finding(symptom)]
+
+
+def test_every_diagnosis_is_tried() -> None:
+    tried = {finding(symptom) for symptom, *_rest in (*HOSTS, *TRIALS)}
+    assert tried == {Finding(each.cause, each.cure) for each in (*OF_HOSTS, *OF_TRIALS)}
+
+
+def test_trial_that_passes_has_no_finding() -> None:
+    assert not _diagnosis.findings([Case({}, CONVERGED, info({}), info(HELPED), probe("", passed=True))])
+
+
+def test_what_is_not_known_is_told_in_the_words_of_the_probe() -> None:
+    case = Case({}, CONVERGED, info({}), info(HELPED), probe("resolve"))
+    assert _diagnosis.findings([case]) == [Finding("The probe's own cause.", "The probe's own cure.")]
+
+
+def test_mode_that_passes_and_must_not_is_a_finding() -> None:
+    case = Case({"mode": "passive"}, CONVERGED, info({}), info(HELPED), probe("", "active", expected="block"))
+    assert _diagnosis.findings([case])[0].cause == "active mode passes, which ftp_mode does not allow"
+
+
+def test_error_of_the_role_is_told() -> None:
+    assert _diagnosis.findings([Case({}, {"msg": "ftp_mode: must be ..."})])[0].cause == (
+        "the role stops: ftp_mode: must be ..."
+    )

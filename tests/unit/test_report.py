@@ -1,0 +1,122 @@
+"""The table and the page about hosts."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hostfw.conntrack.plugins.filter.ftp_report import ftp_report
+
+RULE = {
+    "ip_version": "ipv4",
+    "table": "raw",
+    "chain": "FTP-HELPER",
+    "words": "control connection to port 21: gets the ftp helper",
+    "rule": "-A FTP-HELPER -p tcp -m tcp --dport 21 -j CT --helper ftp",
+    "packets": 4,
+    "bytes": 240,
+}
+INFO = {
+    "kernel": "6.1.0",
+    "helper": {"ready": True, "missing": "", "assigned": 4},
+    "tools": ["ufw"],
+    "unit": True,
+    "rules": [RULE],
+}
+PROBE = {
+    "mode": "passive",
+    "ip_version": "ipv4",
+    "expected": "pass",
+    "passed": True,
+    "stage": None,
+    "reply": "226 Transfer complete.",
+    "seconds": 0.0625,
+    "bytes": 1024,
+    "address": "192.0.2.1",
+    "endpoint": "192.0.2.1:50001",
+    "cause": None,
+    "cure": None,
+}
+STOPS = {**PROBE, "mode": "active", "passed": False, "stage": "connect", "cause": "<Why>.", "cure": "Do & see."}
+WELL: dict[str, Any] = {
+    "plan": {"converged": True},
+    "before": INFO,
+    "after": INFO,
+    "probe": {"probes": [PROBE]},
+    "from": "client1",
+}
+HOSTS: dict[str, Any] = {
+    "one": WELL,
+    "two": {**WELL, "plan": {"converged": True, "warnings": ["a <warning>"]}, "probe": {"probes": [PROBE, STOPS]}},
+    "three": {"plan": {"unreachable": True, "msg": "timed out"}},
+}
+VOID = {"meta", "br"}
+
+
+class Balanced(HTMLParser):
+    """Sees that every element that opens closes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        """Note an element."""
+        del attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close it."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note the words."""
+        self.words.append(data)
+
+
+def test_table() -> None:
+    lines = ftp_report(HOSTS)["table"]
+    assert [re.split(r"  +", line) for line in lines[:4]] == [
+        [
+            "host",
+            "rules",
+            "helper",
+            "others",
+            "passive IPv4",
+            "passive IPv6",
+            "active IPv4",
+            "active IPv6",
+        ],
+        ["one", "as asked", "assigned", "ufw", "passes", "not tried", "not tried", "not tried"],
+        ["two", "as asked", "assigned", "ufw", "passes", "not tried", "stops: connect", "not tried"],
+        ["three", "unknown", "unknown", "none", "not tried", "not tried", "not tried", "not tried"],
+    ]
+    assert lines[-1] == "1 of 3 hosts are well."
+    assert any(line.startswith("two: ") for line in lines)
+    assert "three: Ansible does not reach this host: timed out" in lines
+
+
+def test_hosts_with_which_something_is_the_matter() -> None:
+    assert ftp_report(HOSTS)["ill"] == ["two", "three"]
+    assert ftp_report({"one": WELL})["ill"] == []
+
+
+def test_page_is_whole_and_needs_nothing_else() -> None:
+    page = ftp_report(HOSTS, "2026-11-23 06:00")["page"]
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    words = " ".join(parser.words)
+    for part in ("1 of 3 hosts are well.", "2026-11-23 06:00", "a <warning>", RULE["rule"], "192.0.2.1:50001"):
+        assert part in words
+    assert not re.search(r"https?://|<script|<link|\bsrc=|@import", page)
+
+
+def test_what_is_not_a_mapping_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"^ftp_report: must be given a mapping of hosts, got list$"):
+        ftp_report([])  # type: ignore[arg-type]
