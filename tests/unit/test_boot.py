@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _flows, _options, _plan, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
-from test_options import DEFAULTS
-from test_plan import CASES, INTERFACES, inputs_of, rulesets
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, INTERFACES, inputs_of, rulesets
 
 # Stands for iptables-restore --noflush: reads rules, changes those in the file.
 RESTORE = """\
@@ -21,6 +21,8 @@ sys.path[:0] = {path!r}
 import conftest, test_boot
 test_boot.restore({file!r}, sys.stdin.read())
 """
+# Where a program finds this file, and the collection, which pytest or ansible-test may have put elsewhere.
+PATH = [str(Path(__file__).parent), str(Path(_boot.__file__).parents[5]), *sys.path]
 
 
 def printed(ruleset: _ruleset.Ruleset) -> str:
@@ -73,7 +75,7 @@ class Booted:
             (root / path).write_text(text.replace("PATH=/usr/sbin", f"PATH={root}:/usr/sbin"), encoding="utf-8")
         for program in _plan.PROGRAMS.values():
             self.program(f"{program}-save", f"#!/bin/sh\ncat {root}/{program}\n")
-            source = RESTORE.format(python=sys.executable, path=sys.path, file=str(root / program))
+            source = RESTORE.format(python=sys.executable, path=PATH, file=str(root / program))
             self.program(f"{program}-restore", source)
         self.program("ipset", f"#!/bin/sh\necho $* >> {root}/ipset.calls; cat >> {root}/ipset.calls\n")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _options
-from test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
 REJECT = [{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
 from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan, ftp_probe
-from test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROLE = PROJECT / "roles/ftp"

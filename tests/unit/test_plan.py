@@ -16,7 +16,7 @@ import pytest
 import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
-from test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir())

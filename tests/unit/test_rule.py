@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options, _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, Rule
-from test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 SAVES = sorted((Path(__file__).parent / "saves").glob("*.ipv?"))
 INSTANCES = yaml.safe_load((SAVES[0].parent / "instances.yml").read_text(encoding="utf-8"))

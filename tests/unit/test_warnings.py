@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _ruleset, _warnings
 from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
-from test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 GATEWAY = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
 NEIGHBOURS = "-p ipv6-icmp -m icmp6 --icmpv6-type"

@@ -333,7 +333,7 @@ def test_segment_of_no_connection_comes_no_further_than_a_syn(
             # From none of these ports has anything been sent yet that these could be the answer to.
             for some in ([1, 100], [1024, 1100], [30000, 30100]):
                 source.call("shoot", ends[0], source_port, ends[1], some, flags)
-        return {(port, flags) for port, flags, *_rest in target.call("seen", watcher, ends[0], source_port)}
+        return {(seen[0], seen[1]) for seen in target.call("seen", watcher, ends[0], source_port)}
 
     for source_port in (21, next(high_ports)):
         assert arrived(source_port) == {(port, flags) for port in ports[0] | ports[1] for flags in middle}

@@ -27,10 +27,10 @@ def processes() -> dict[int, str]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            _number, _, rest = Path(folder, "stat").read_text(encoding="utf-8").partition("(")
+            _number, _name, rest = Path(folder, "stat").read_text(encoding="utf-8").partition("(")
         except OSError:
             continue
-        name, _, fields = rest.rpartition(") ")
+        name, _end, fields = rest.rpartition(") ")
         number = int(folder.name)
         if number not in ALWAYS and not fields.startswith("Z") and not name.startswith(SPARED):
             found[number] = name
