@@ -32,7 +32,16 @@ readme = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
 def test_argument_specs_have_the_defaults() -> None:
-    assert {name: spec["default"] for name, spec in specs.items()} == defaults
+    assert repr({name: spec["default"] for name, spec in specs.items()}) == repr(defaults)
+
+
+def test_defaults_are_of_the_types_and_among_the_choices() -> None:
+    for name, spec in specs.items():
+        default = defaults[name]
+        assert type(default).__name__ == spec["type"], name
+        elements = default if isinstance(default, list) else []
+        assert {type(element).__name__ for element in elements} <= {spec.get("elements")}, name
+        assert default in spec.get("choices", [default]), name
 
 
 def test_module_has_the_inputs_with_their_types_choices_and_defaults() -> None:
@@ -41,7 +50,7 @@ def test_module_has_the_inputs_with_their_types_choices_and_defaults() -> None:
     for name, option in module.items():
         spec = specs[name]
         for key in ("type", "elements", "default"):
-            assert option.get(key) == spec.get(key), (name, key)
+            assert repr(option.get(key)) == repr(spec.get(key)), (name, key)
         assert list(option.get("choices", ())) == spec.get("choices", []), name
 
 
@@ -68,7 +77,14 @@ def test_choices_are_those_that_the_code_allows() -> None:
 
 def test_readme_has_every_input_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(ftp_\w+)` \| `([^`]+)`", readme, re.MULTILINE))
-    assert {name: yaml.safe_load(default) for name, default in rows.items()} == defaults
+    assert repr({name: yaml.safe_load(default) for name, default in rows.items()}) == repr(defaults)
+
+
+def test_readme_has_the_choices_and_no_others() -> None:
+    rows = dict(re.findall(r"^\| `(ftp_\w+)` \| (.*)", readme, re.MULTILINE))
+    for name, spec in specs.items():
+        if "choices" in spec:
+            assert set(re.findall("`([^`]+)`", rows[name])) == set(spec["choices"]), name
 
 
 def test_readme_shows_the_playbook_at_once() -> None:
