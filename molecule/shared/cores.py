@@ -22,6 +22,7 @@ CORES = {
 def pythons() -> dict[str, Path]:
     """Return the Pythons of this machine by their versions, those of pyenv too, of which its shims run only some."""
     folders = [Path(folder) for folder in os.get_exec_path() if not folder.endswith("shims")]
+    folders = [folder for folder in folders if not (folder.parent / "pyvenv.cfg").exists()]
     folders += Path("~/.pyenv/versions").expanduser().glob("*/bin")
     found: dict[str, Path] = {}
     for folder in folders:

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,21 @@ OTHERS = [(FIREWALLS / f"firewall.{ip_version}").read_text(encoding="utf-8") for
 JUMP = '-A INPUT -i eth0 -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
 PROGRAMS = ("iptables", "ip6tables")
 ENVIRONMENT = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
+# What Molecule's inventory says of its hosts, for programs that have none.
+VARIABLES = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+
+
+def molecule(command: str) -> None:
+    """Run one step of the scenario, quietly unless it fails."""
+    done = subprocess.run(
+        ["molecule", command, "--scenario-name", SCENARIO],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout}\nmolecule {command} failed")
 
 
 @dataclass(frozen=True)
