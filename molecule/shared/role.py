@@ -26,7 +26,8 @@ FIREWALLS = CONVERGE.parent / "files"
 OTHERS = [(FIREWALLS / f"firewall.{ip_version}").read_text(encoding="utf-8") for ip_version in ("ipv4", "ipv6")]
 JUMP = '-A INPUT -i eth0 -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
 PROGRAMS = ("iptables", "ip6tables")
-ENVIRONMENT = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
+# Since ansible-core 2.21, results tell only on demand which module ran.
+ENVIRONMENT = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_INJECT_INVOCATION": "true"}
 # What Molecule's inventory says of its hosts, for programs that have none.
 VARIABLES = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
 
