@@ -23,7 +23,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _causes, _probe
 from ansible_collections.hostfw.conntrack.plugins.module_utils._probe import Probe
 from ansible_collections.hostfw.conntrack.plugins.modules import ftp_probe
-from ftp_server import FILE, LISTING, Behaviour, Server, full_queue
+from ansible_collections.hostfw.conntrack.tests.unit.ftp_server import FILE, LISTING, Behaviour, Server, full_queue
 
 # Of a step; no probe may take much longer than six of them.
 SECONDS = 0.6
