@@ -80,7 +80,7 @@ policies:
   returned: success
   sample: {ipv4: {INPUT: DROP, FORWARD: DROP, OUTPUT: DROP}}
 unit:
-  description: Whether a unit of systemd brings the role's rules back at boot.
+  description: Whether a unit of systemd brings the role's rules back at boot; none where there is no systemd.
   type: bool
   returned: success
 rules:
@@ -153,7 +153,7 @@ def main() -> None:
             }
             for ip_version, ruleset in current.items()
         },
-        unit=_boot.enabled(_boot.unit(prefix)),
+        unit=_boot.enabled(_boot.unit(prefix)) if Path("/", _boot.SYSTEMD).is_dir() else None,
         rules=rules,
     )
 
