@@ -37,10 +37,11 @@ OTHERS = (
     "firewalld.service docker.service"
 )
 
+# Firewalls that are not named here are in order before network-pre.target, too (systemd.special(7)).
 UNIT = f"""\
 [Unit]
 Description=FTP through the firewall, by connection tracking (hostfw.conntrack, {{prefix}})
-After={OTHERS}
+After={OTHERS} network-pre.target
 PartOf={OTHERS}
 ReloadPropagatedFrom={OTHERS}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from machines import HELPER, NAMES, Life, live
+from machines import NAMES, Life, live
 
 FUTURES: dict[str, Future[Life]] = {}
 
@@ -45,10 +45,10 @@ def row(name: str, life: Life) -> list[str]:
         return [f"{name}: {life.error}"]
     before, converged, rebooted, left, boot = (life[stage] for stage in stages)
     changed = set(converged.rules.splitlines()) ^ set(rebooted.rules.splitlines())
-    gone = left.rules == before.rules and left.files == before.files and HELPER not in left.modules
+    gone = left.rules == before.rules and left.files == before.files and not left.helper
     return [
         life["kernel"],
-        "loaded" if HELPER in before.modules else "absent",
+        "loaded" if before.helper else "absent",
         before.score,
         converged.score,
         rebooted.score,

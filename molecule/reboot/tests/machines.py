@@ -29,11 +29,15 @@ BOOT_SECONDS = 600
 
 @dataclass(frozen=True)
 class Seen:
-    """The rules, ipsets, loaded modules and configuration files of a machine, and why each transfer failed."""
+    """The rules, ipsets, modules and configuration files of a machine, and why each transfer failed.
+
+    The modules are those that something uses: tools load others only to look.
+    """
 
     rules: str
     sets: str
     modules: list[str]
+    helper: bool
     files: str
     transfers: dict[str, str | None]
 
@@ -81,7 +85,7 @@ class Machine(Host):
     """A virtual machine with a server, and a client in a network namespace."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, f"ssh://{name}?ssh_config={SSH_CONFIG}")
+        super().__init__(name, f"ssh://{name}?ssh_config={SSH_CONFIG}&timeout=60")
         self.client = Client(self.shell)
         tls = (False, True) if inventory.get_variables(name).get("ftp_tls") else (False,)
         self.sites = {"FTPS" if each else "FTP": Site(ADDRESSES, tls=each) for each in tls}
@@ -97,8 +101,9 @@ class Machine(Host):
         return Seen(
             rules=self.rules(),
             sets=self.shell.check_output("ipset list -name"),
-            modules=sorted(line.split()[0] for line in loaded),
-            files=self.shell.check_output("find /etc -printf '%%p %%y %%m %%s %%l\\n' | sort"),
+            modules=sorted(line.split()[0] for line in loaded if line.split()[2] != "0"),
+            helper=any(line.split()[0] == HELPER for line in loaded),
+            files=self.shell.check_output("find /etc -printf '%p %y %m %s %l\\n' | sort"),
             transfers=found,
         )
 
