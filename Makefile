@@ -27,7 +27,7 @@ $(VENV)/ready: requirements.txt
 lint: $(VENV)/ready
 	ruff format --check
 	ruff check
-	cd .cache/ansible_collections/hostfw/conntrack/plugins && MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy .
+	cd .cache/ansible_collections/hostfw/conntrack/plugins && MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy . ../docs/draw
 	ansible-lint
 	antsibull-changelog lint
 
