@@ -49,9 +49,8 @@ class Case:
         return "\n".join([*self.plan.get("conflicts", ()), *self.plan.get("warnings", ()), self.plan.get("msg", "")])
 
     def stopped(self, *stages: str) -> bool:
-        """Tell whether the trial was to pass and stopped at one of some stages."""
-        wanted = self.probe.get("expected") == "pass" and not self.probe.get("passed")
-        return wanted and self.probe.get("stage") in stages
+        """Tell whether the trial stopped at one of some stages."""
+        return self.probe.get("stage") in stages
 
     def tried(self, mode: str) -> bool:
         """Tell whether the trial was one of a mode."""
@@ -119,8 +118,8 @@ RUN = "run the role on this host; ansible-playbook --check --diff shows what it 
 # What is to be seen without a trial. All that apply are told.
 OF_HOSTS: tuple[Diagnosis, ...] = (
     Diagnosis(
-        symptom="firewalld allows the service ftp, and transfers hang all the same (its issue 1049)",
-        look="firewall-cmd --state; firewall-cmd --info-service=ftp shows helpers: ftp; no role of iptables helps",
+        symptom="Firewalld allows the service ftp, and transfers hang all the same (its issue 1049)",
+        look="firewall-cmd --state; firewall-cmd --info-service=ftp shows helpers: ftp",
         cause="firewalld is in charge: what it does not allow is dropped whatever iptables accepts, and since Linux "
         "6.0 only its own service ftp gives connections the helper",
         cure="let firewalld do it, and leave this role out: ansible.posix.firewalld with service: ftp, permanent: true "
@@ -128,14 +127,14 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         applies=lambda case: "firewalld runs on this host" in case.conflicts,
     ),
     Diagnosis(
-        symptom="iptables shows the right rules, and nothing passes",
+        symptom="Iptables shows the right rules, and nothing passes",
         look="nft list ruleset shows a base chain with policy drop beside those of iptables",
         cause="native nftables rules drop FTP: a packet must be accepted by every base chain on its hook",
         cure="add the rules that the role's error names to that chain, then set ftp_ignore_conflicts: true",
         applies=lambda case: "of the nftables table" in case.conflicts,
     ),
     Diagnosis(
-        symptom="the role stops with: the kernel's FTP helper nf_conntrack_ftp cannot be loaded",
+        symptom="The role stops with: the kernel's FTP helper nf_conntrack_ftp cannot be loaded",
         look="modprobe nf_conntrack_ftp; ls /lib/modules/$(uname -r)",
         cause="the running kernel has no FTP helper, and none can be loaded: its modules are missing, or this is a "
         "container and the module belongs to its host",
@@ -144,7 +143,7 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         applies=lambda case: "the kernel's FTP helper" in case.plan.get("msg", ""),
     ),
     Diagnosis(
-        symptom="ufw allow 21/tcp is there, and transfers hang",
+        symptom="The rule of ufw allow 21/tcp is there, and transfers hang",
         look="iptables -S ufw-user-input; iptables-save -t raw has no CT --helper ftp",
         cause="ufw drops what it has no rule for, and its rule for port 21 opens the control connection only",
         cure=f"{RUN}; its jumps stand before ufw's drops, and ufw reload leaves them",
@@ -154,18 +153,18 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         symptom="FTP through the host has stopped since docker is installed",
         look="iptables -S FORWARD: docker has set the policy to DROP",
         cause="docker drops what the host forwards and it has no rule for",
-        cure=f"{RUN}, with ftp_side: gateway where the host forwards FTP",
+        cure=f"with ftp_side: gateway where the host forwards FTP, {RUN}",
         applies=lambda case: _tool(case, "docker"),
     ),
     Diagnosis(
-        symptom="everything hangs, or the control connection works and nothing else",
+        symptom="Everything hangs, or the control connection works and nothing else",
         look="iptables-save | grep hostfw.conntrack",
         cause="the firewall is not as asked for: rules of the role are missing or altered",
         cure=RUN,
         applies=lambda case: case.plan.get("converged") is False and not (_tool(case, "ufw") or _tool(case, "docker")),
     ),
     Diagnosis(
-        symptom="it works until the next reboot",
+        symptom="It works until the next reboot",
         look="systemctl is-enabled hostfw-conntrack-FTP",
         cause="nothing brings the rules back at boot",
         cure="set ftp_persistent: true, the default; without systemd, let the host's init run "
@@ -177,6 +176,20 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
 # What is to be seen from a trial and what the rules have counted meanwhile. The first that applies is told, so what is
 # certain stands before what is likely.
 OF_TRIALS: tuple[Diagnosis, ...] = (
+    Diagnosis(
+        symptom="Passive mode hangs after 227 Entering Passive Mode, active works",
+        look="ftp_mode in the inventory",
+        cause="ftp_mode is active, and passive mode does not pass",
+        cure="set ftp_mode: both, or let the client use active mode",
+        applies=lambda case: _data(case, "passive") and case.inputs.get("mode") == "active",
+    ),
+    Diagnosis(
+        symptom="Active mode hangs or ends with 425, passive works",
+        look="ftp_mode in the inventory",
+        cause="ftp_mode is passive, and active mode does not pass",
+        cure="set ftp_mode: both, or let the client use passive mode",
+        applies=lambda case: _data(case, "active") and case.inputs.get("mode") == "passive",
+    ),
     Diagnosis(
         symptom="ftp: connect: timed out, from some networks or from all",
         look='the counter of "FTP on eth0" in iptables-save -c does not move while one connects',
@@ -201,7 +214,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.converged and case.stopped("connect") and case.counted(r"client opens$") == 0,
     ),
     Diagnosis(
-        symptom="the login takes a minute or fails, although the connection is there",
+        symptom="The login takes a minute or fails, although the connection is there",
         look='the counter of "server answers" moves with that of "client opens"',
         cause="the firewall lets the control connection through, and the server does not serve it",
         cure="look at the server's log and configuration; no firewall rule helps",
@@ -210,7 +223,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
-        symptom="works until TLS: after AUTH TLS the listing hangs",
+        symptom="It works until TLS: after AUTH TLS the listing hangs",
         look="the client's log shows PROT P, then PASV or EPSV, then nothing",
         cause="the control connection is encrypted, so the kernel's FTP helper cannot read which port it announces",
         cure="set ftp_tls: true and ftp_passive_ports to the server's own passive range, or to auto",
@@ -226,36 +239,22 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
-        symptom="passive mode hangs after 227 Entering Passive Mode, active works",
-        look="ftp_mode in the inventory",
-        cause="ftp_mode is active, and passive mode does not pass",
-        cure="set ftp_mode: both, or let the client use active mode",
-        applies=lambda case: _data(case, "passive") and case.inputs.get("mode") == "active",
-    ),
-    Diagnosis(
-        symptom="active mode hangs or ends with 425, passive works",
-        look="ftp_mode in the inventory",
-        cause="ftp_mode is passive, and active mode does not pass",
-        cure="set ftp_mode: both, or let the client use passive mode",
-        applies=lambda case: _data(case, "active") and case.inputs.get("mode") == "passive",
-    ),
-    Diagnosis(
-        symptom="hangs after 227 Entering Passive Mode with an address that is not the server's public one",
+        symptom="It hangs after 227 Entering Passive Mode with an address that is not the server's public one",
         look="the address in the 227: 10.x, 172.16.x or 192.168.x behind NAT",
         cause="behind NAT the server announces an address that its clients cannot reach",
         cure="set the public one at the server (pasv_address, MasqueradeAddress, ForcePassiveIP); on a gateway with "
         "plain FTP, ftp_nat: true translates it",
-        applies=lambda case: _data(case, "passive") and bool(case.probe.get("announced_elsewhere")),
+        applies=lambda case: bool(case.probe.get("announced_elsewhere")),
     ),
     Diagnosis(
-        symptom="hangs after 227 Entering Passive Mode, now and then or always, with a port out of the usual",
+        symptom="It hangs after 227 Entering Passive Mode, now and then or always, with a port out of the usual",
         look="the port in the 227 (p1*256+p2) or 229, and ftp_passive_ports",
         cause="the server announced a port outside of ftp_passive_ports",
         cure="set ftp_passive_ports to the server's range, or to auto on the server",
         applies=lambda case: case.converged and _data(case, "passive") and _outside(case),
     ),
     Diagnosis(
-        symptom="hangs after 227 Entering Passive Mode",
+        symptom="It hangs after 227 Entering Passive Mode",
         look='the counter of "gets the ftp helper" in iptables-save -c -t raw does not move with a new session',
         cause="no rule gave the control connection the kernel's FTP helper, which since Linux 6.0 no connection gets "
         "by itself: it comes in by another interface or port than the role's",
@@ -289,7 +288,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.converged and _data(case, "active") and case.counted("server opens$") > 0,
     ),
     Diagnosis(
-        symptom="listings pass, and downloads stall after some kilobytes",
+        symptom="Listings pass, and downloads stall after some kilobytes",
         look="ping -M do -s 1472; tcpdump for ICMP fragmentation needed",
         cause="large packets are lost: a narrow link is on the way, and its ICMP errors are dropped",
         cure="let ICMP errors through on the way (the role does for FTP's), or lower the MTU or clamp the MSS",
@@ -308,18 +307,34 @@ def findings(cases: Iterable[Case]) -> list[Finding]:
     """
     found: dict[Finding, None] = {}
     for case in cases:
+        of_trial = trial(case)
         of_host = [diagnosis for diagnosis in OF_HOSTS if diagnosis.applies(case)]
         for diagnosis in of_host:
             found[Finding(diagnosis.cause, diagnosis.cure)] = None
         error = case.plan.get("msg")
         if error and not of_host:
             found[Finding(f"the role stops: {error}", "correct the input that it names")] = None
-        if not case.probe or case.probe["passed"] or of_host:
-            continue
-        if case.probe["expected"] == "block":
-            words = f"{case.probe['mode']} mode passes, which ftp_mode does not allow"
-            found[Finding(words, "look for a rule of others that accepts RELATED, or the data ports")] = None
-            continue
-        known = next((diagnosis for diagnosis in OF_TRIALS if diagnosis.applies(case)), None)
-        found[Finding(known.cause, known.cure) if known else Finding(case.probe["cause"], case.probe["cure"])] = None
+        if of_trial and not of_host:
+            found[of_trial] = None
     return list(found)
+
+
+def trial(case: Case) -> Finding | None:
+    """Return what is the matter with a trial."""
+    probe = case.probe
+    if not probe or (probe["passed"] and not probe.get("announced_elsewhere")):
+        return None
+    if probe["expected"] == "block":
+        words = f"{probe['mode']} mode passes, which ftp_mode does not allow"
+        return Finding(words, "look for a rule of others that accepts RELATED, or the data ports")
+    return _known(case) or Finding(probe["cause"], probe["cure"])
+
+
+def closed(case: Case) -> Finding | None:
+    """Return why a trial stopped that was to stop."""
+    return _known(case) if case.probe and case.probe["expected"] == "block" and case.probe["passed"] else None
+
+
+def _known(case: Case) -> Finding | None:
+    known = next((diagnosis for diagnosis in OF_TRIALS if diagnosis.applies(case)), None)
+    return Finding(known.cause, known.cure) if known else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import Case, Finding, findings
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import Case, Finding, closed, findings
 
 WAYS = (("passive", "ipv4"), ("passive", "ipv6"), ("active", "ipv4"), ("active", "ipv6"))
 IP = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -71,11 +71,14 @@ def found(name: str, seen: Mapping[str, Any]) -> Found:
     plan, before, after = (seen.get(key) or {} for key in ("plan", "before", "after"))
     probes = (seen.get("probe") or {}).get("probes") or []
     told: list[Finding] = []
-    if plan.get("unreachable"):
-        told.append(Finding(f"Ansible does not reach this host: {plan['msg']}", "see that Ansible can log in there"))
+    if plan and "rules" not in before:
+        error = before.get("msg") or plan.get("msg", "")
+        told.append(Finding(f"this host cannot be looked at: {error}", "see that Ansible can log in and become root"))
         plan = {}
     case = Case(seen.get("inputs") or {}, plan, before, after or before, tls=bool(seen.get("tls")))
-    told += findings([replace(case, probe=probe) for probe in probes] or [case])
+    cases = [replace(case, probe=probe) for probe in probes] or [case]
+    told += findings(cases)
+    asked = [f"{why.cause}; {why.cure}" for why in map(closed, cases) if why]
     return Found(
         name=name,
         rules=_rules(plan),
@@ -85,7 +88,7 @@ def found(name: str, seen: Mapping[str, Any]) -> Found:
         probes=probes,
         probed_from=seen.get("from", ""),
         findings=told,
-        notes=plan.get("warnings", []),
+        notes=[*dict.fromkeys(asked), *plan.get("warnings", ())],
         counters=(after or before).get("rules", []),
     )
 
@@ -123,6 +126,7 @@ def table(hosts: Sequence[Found]) -> list[str]:
     for host in hosts:
         for finding in host.findings:
             lines += ["", f"{host.name}: {finding.cause}", f"  {finding.cure}"]
+        lines += [f"{host.name}: {note}" for note in host.notes]
     return [*lines, "", summary(hosts)]
 
 
@@ -230,15 +234,15 @@ def _section(number: int, host: Found) -> str:
         ]
         for rule in host.counters
     ]
+    opened = " open" if number == 0 else ""
     return f"""
 <h2 id="{escape(host.name)}">{escape(host.name)}</h2>
 <p class="dim">{escape(f"Linux {host.kernel}" if host.kernel else "")}</p>
 {found or '<p class="good">Nothing is the matter.</p>'}
 {f"<h3>Warnings</h3><ul>{notes}</ul>" if notes else ""}
 {_table(("trial", "result", "server", "data endpoint", "#seconds", "#bytes"), trials) if trials else ""}
-<details{" open" if number == 0 else ""}><summary>{len(counted)} rules, with their counters</summary>
-{_table(("", "what for", "rule", "#packets", "#bytes"), counted)}
-</details>
+{f"<details{opened}><summary>Our rules, with their counters ({len(counted)})</summary>" if counted else ""}
+{_table(("IP", "what for", "rule", "#packets", "#bytes"), counted) + "</details>" if counted else ""}
 """
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _diagnosis
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
 
+PROJECT = Path(__file__).resolve().parents[2]
 CONVERGED = {"converged": True, "passive_ports": {"ports": "50000:50099"}}
 WORDS = (
     "FTP on eth0",
@@ -54,7 +56,7 @@ HELPED = {"gets the": 2, "port 21: client opens": 9, "port 21: server answers": 
 HOSTS: list[tuple[str, Case]] = [
     ("(its issue 1049)", Case({}, {"conflicts": [_charge.FIREWALLD], "msg": _charge.FIREWALLD})),
     (
-        "iptables shows the right rules",
+        "Iptables shows the right rules",
         Case({}, {"msg": _charge.NFTABLES.format(chain="in", family="inet", table="site", commands="nft ...")}),
     ),
     (
@@ -63,7 +65,7 @@ HOSTS: list[tuple[str, Case]] = [
     ),
     ("ufw allow 21/tcp", Case({}, {"converged": False}, info({}, tools=["ufw"]))),
     ("since docker is installed", Case({}, {"converged": False}, info({}, tools=["docker"]))),
-    ("everything hangs", Case({}, {"converged": False}, info({}))),
+    ("Everything hangs", Case({}, {"converged": False}, info({}))),
     ("until the next reboot", Case({}, CONVERGED, info({}, unit=False))),
 ]
 TRIALS: list[tuple[str, dict[str, Any], dict[str, int], dict[str, Any], bool]] = [
@@ -76,7 +78,7 @@ TRIALS: list[tuple[str, dict[str, Any], dict[str, int], dict[str, Any], bool]] =
     ("passive works", {"mode": "passive"}, HELPED, probe("data connection", "active"), False),
     ("not the server's public one", {}, HELPED, probe("data connection", announced_elsewhere=True), False),
     ("a port out of the usual", {}, HELPED, probe("data connection", endpoint="192.0.2.1:60000"), False),
-    ("hangs after 227 Entering Passive Mode", {}, {**HELPED, "gets the": 0}, probe("data connection"), False),
+    ("It hangs after 227 Entering Passive Mode", {}, {**HELPED, "gets the": 0}, probe("data connection"), False),
     (
         "ProFTPD or runs without privileges",
         {"data_port": "auto"},
@@ -141,3 +143,10 @@ def test_error_of_the_role_is_told() -> None:
     assert _diagnosis.findings([Case({}, {"msg": "ftp_mode: must be ..."})])[0].cause == (
         "the role stops: ftp_mode: must be ..."
     )
+
+
+def test_troubleshooting_says_the_same() -> None:
+    text = " ".join((PROJECT / "docs/troubleshooting.md").read_text(encoding="utf-8").split())
+    for each in (*OF_HOSTS, *OF_TRIALS):
+        section = f"### {each.symptom} **Look at:** {each.look} **Cause:** {each.cause} **Cure:** {each.cure} #"
+        assert section in text, each.symptom

@@ -98,7 +98,7 @@ def test_table() -> None:
     ]
     assert lines[-1] == "1 of 3 hosts are well."
     assert any(line.startswith("two: ") for line in lines)
-    assert "three: Ansible does not reach this host: timed out" in lines
+    assert "three: this host cannot be looked at: timed out" in lines
 
 
 def test_hosts_with_which_something_is_the_matter() -> None:

@@ -1,0 +1,175 @@
+"""What ftp_check says of hosts, and what the role does where FTP is tried at its end and does not pass."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import OF_HOSTS, OF_TRIALS
+from conftest import CLIENT, configure
+from ftp import address
+from role import INVENTORY, Host
+
+
+def tried(host: Host, **more: object) -> dict[str, object]:
+    """Return how FTP to a host is tried."""
+    return {"from": CLIENT, "to": address(host.shell, 4), "timeout": 2, **more}
+
+
+def check(limit: str, page: Path | None = None, **variables: Any) -> tuple[int, list[str]]:
+    """Run ftp_check; return its exit code, and the lines of the table and what is below it."""
+    values = {**variables, **({"report": str(page)} if page else {})}
+    command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY, "--limit", limit]
+    done = subprocess.run([*command, "--extra-vars", json.dumps(values)], capture_output=True, text=True, check=False)
+    _before, _task, shown = done.stdout.partition("TASK [Show the table]")
+    start = shown.index("{\n")
+    lines, _end = json.JSONDecoder().raw_decode(shown[start:])
+    assert not [line for line in done.stdout.splitlines() if line.startswith("changed:") and "localhost" not in line]
+    return done.returncode, lines["msg"]
+
+
+# The symptom of each, the inputs of the role and of the trial, what others do on the server, vsftpd's settings, and
+# the rules of the client.
+CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[str], dict[str, str], list[str]]] = [
+    ("timed out, from some networks", {}, {}, [], {}, ["-A OUTPUT -p tcp --dport 21 -j DROP"]),
+    (
+        "although the host answers other services",
+        {"ftp_allowed_addresses": ["203.0.113.0/24", "2001:db8:1::/64"]},
+        {},
+        [],
+        {},
+        [],
+    ),
+    ("works until TLS", {}, {"tls": True, "validate_certs": False}, [], {}, []),
+    ("500 or 550 in answer", {}, {}, [], {"pasv_enable": "NO", "port_enable": "NO"}, []),
+    ("active works", {"ftp_mode": "active"}, {}, [], {}, []),
+    ("passive works", {"ftp_mode": "passive"}, {}, [], {}, []),
+    ("not the server's public one", {}, {}, [], {"pasv_address": "10.9.8.7"}, []),
+    ("a port out of the usual", {"ftp_passive_ports": "40000:40099"}, {}, [], {}, []),
+    (
+        "It hangs after 227 Entering Passive Mode",
+        {"ftp_interface": "lo"},
+        {},
+        ["-I INPUT -p tcp --dport 21 -j ACCEPT", "-I OUTPUT -p tcp --sport 21 -j ACCEPT"],
+        {},
+        [],
+    ),
+    ("ProFTPD or runs without privileges", {}, {}, [], {"connect_from_port_20": "NO"}, []),
+    ("425 Can't open data connection", {}, {}, [], {}, ["-A INPUT -p tcp --syn -j DROP"]),
+    (
+        "downloads stall",
+        {},
+        {"download": "five-megabytes"},
+        [],
+        {},
+        ["-A INPUT -p tcp -m length --length 1000:65535 -j DROP"],
+    ),
+]
+
+
+def words(symptom: str) -> list[str]:
+    """Return the cause and the cure of a symptom."""
+    known = [each for each in (*OF_HOSTS, *OF_TRIALS) if each.symptom.endswith(symptom) or symptom in each.symptom]
+    exact = [each for each in known if each.symptom == symptom] or known
+    assert len(exact) == 1
+    return [exact[0].cause, exact[0].cure]
+
+
+@pytest.mark.parametrize(
+    ("symptom", "inputs", "trial", "rules", "settings", "away"), CASES, ids=[case[0] for case in CASES]
+)
+def test_cause_and_cure(
+    server: Host,
+    client: Host,
+    symptom: str,
+    inputs: dict[str, Any],
+    trial: dict[str, Any],
+    rules: list[str],
+    settings: dict[str, str],
+    away: list[str],
+) -> None:
+    server.role(**inputs)
+    for host, commands in ((server, rules), (client, away)):
+        for command in commands:
+            host.shell.check_output(f"iptables {command}")
+    if settings:
+        configure(server, **settings)
+    before = server.rules()
+    code, lines = check(server.name, ftp_verify=tried(server, **trial), **inputs)
+    said = "\n".join(lines)
+    for part in words(symptom):
+        assert part in said
+    limited = "ftp_mode" in inputs
+    assert code == (0 if limited else 2)
+    assert lines[-1] == f"{1 if limited else 0} of 1 host is well."
+    assert server.rules() == before
+
+
+def test_well_host_and_its_page(server: Host, tmp_path: Path) -> None:
+    server.role()
+    page = tmp_path / "report.html"
+    code, lines = check(server.name, page, ftp_verify=tried(server, download="five-megabytes"))
+    assert code == 0
+    assert lines[1].split()[1:] == [
+        "as",
+        "asked",
+        "assigned",
+        "none",
+        "passes",
+        "not",
+        "tried",
+        "passes",
+        "not",
+        "tried",
+    ]
+    assert lines[-1] == "1 of 1 host is well."
+    text = page.read_text(encoding="utf-8")
+    for line in server.lines("FTP-DATA-IN"):
+        assert line.partition(" -m comment")[0] in text
+
+
+def test_host_without_the_role(server: Host) -> None:
+    code, lines = check(server.name, ftp_verify=tried(server))
+    assert code == 2
+    for part in words("Everything hangs, or"):
+        assert any(part in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ansible_docker_user": "nobody-is-called-so"},
+        {"ansible_docker_user": "nobody", "ansible_become": False},
+        {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
+    ],
+    ids=["no such user", "not root", "no connection"],
+)
+def test_host_that_cannot_be_looked_at(server: Host, variables: dict[str, Any]) -> None:
+    code, lines = check(server.name, **variables)
+    assert code == 2
+    assert any("this host cannot be looked at: " in line for line in lines), lines
+
+
+def test_role_tries_what_it_has_made(server: Host) -> None:
+    run = server.role(ftp_mode="passive", ftp_verify=tried(server, closed=True))
+    probes = next(task for task in run.tasks if "Try FTP" in task["task"]["name"])["hosts"][server.name]["probes"]
+    assert [(probe["mode"], probe["expected"], probe["connected"]) for probe in probes] == [
+        ("passive", "pass", True),
+        ("active", "block", False),
+    ]
+
+
+def test_role_takes_back_what_does_not_pass(server: Host) -> None:
+    server.role()
+    before = server.rules()
+    closed = {"ftp_allowed_addresses": ["203.0.113.0/24"]}
+    run = server.attempt(ftp_verify=tried(server, rescue="rollback"), **closed)
+    assert "FTP was tried and does not pass: passive over IPv4 to " in run.error
+    assert "is taken back: they are as they were before it" in run.error
+    assert server.rules() == before
+    run = server.attempt(ftp_verify=tried(server), **closed)
+    assert "FTP was tried and does not pass: " in run.error
+    assert server.rules() != before
