@@ -7,7 +7,7 @@
 
 SIDE := server
 SCENARIOS := lifecycle legacy mutants matrix active passive refusals default
-PROOF := reboot survival neighbours attacks sides zoo
+PROOF := reboot survival neighbours attacks sides zoo check
 VENV := .venv
 PUBLISH := .cache/publish
 CORES :=
