@@ -49,9 +49,14 @@ class Neighbour:
 
     def run(self, *commands: str) -> str:
         """Run commands on the host, and wait until systemd has done what they brought about."""
-        printed = "\n".join(str(self.host.shell.check_output(command)) for command in commands)
+        printed = []
+        for command in commands:
+            done = self.host.shell.run(command)
+            journal = "" if done.rc == 0 else self.host.shell.run("journalctl --no-pager --lines 40").stdout
+            assert done.rc == 0, f"{command}\n{done.stdout}{done.stderr}{journal}"
+            printed.append(str(done.stdout))
         self.settle()
-        return printed
+        return "\n".join(printed)
 
     def settle(self) -> None:
         """Wait until systemd has nothing to do."""

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ftp import BLOCKED_SECONDS, WAYS, Site, transfers
@@ -15,6 +16,7 @@ from role import INVENTORY, Host, Run
 from testinfra.utils.ansible_runner import AnsibleRunner
 
 SSH_CONFIG = f"{os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/ssh_config"
+CONSOLE = f"{os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/{{}}.console"
 ADDRESSES = {4: "198.51.100.1", 6: "2001:db8::1"}
 HELPER = "nf_conntrack_ftp"
 UNIT = "hostfw-conntrack-FTP.service"
@@ -118,11 +120,12 @@ class Machine(Host):
     def reboot(self) -> Boot:
         """Reboot the machine, log in as soon as that is possible, and wait until all units have started."""
         before = self.boot_id()
-        self.shell.check_output("(sleep 1; systemctl reboot) > /dev/null 2>&1 &")
+        # Not as a child of this session, which ends before it.
+        self.shell.check_output("systemd-run --quiet --no-block sh -c 'sleep 1; systemctl reboot'")
         subprocess.run(["ssh", "-F", SSH_CONFIG, "-O", "exit", self.name], capture_output=True, check=True)
         end = time.monotonic() + BOOT_SECONDS
         while (now := self.boot_id()) in ("", before):
-            assert time.monotonic() < end, f"{self.name} has not booted within {BOOT_SECONDS} seconds"
+            assert time.monotonic() < end, f"{self.name} has not booted within {BOOT_SECONDS} s:\n{self.console()}"
             time.sleep(1)
         assert now
         state = self.shell.run("systemctl is-system-running --wait").stdout.strip()
@@ -131,6 +134,10 @@ class Machine(Host):
         login = re.search(r"\[ *([0-9.]+)\]", logins)
         assert login
         return Boot(state, int(restored.partition("=")[2]) / 1e6, float(login.group(1)))
+
+    def console(self) -> str:
+        """Return the last that the machine has printed."""
+        return Path(CONSOLE.format(self.name)).read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def refuse(self) -> Refusal:
         """Run the role where the kernel cannot load a match that the rules need."""
