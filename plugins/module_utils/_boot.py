@@ -73,11 +73,14 @@ ExecStart=/bin/sh /{FOLDER}/{{prefix}}/restore sets
 WantedBy=multi-user.target
 """
 
+# Where the folder has been removed by hand, netfilter-persistent is not to fail.
 PLUGIN = f"""\
 #!/bin/sh
 # Our rules come back where netfilter-persistent has loaded those that it has saved.
 case "$1" in
-  start | restart | reload | force-reload) exec sh /{FOLDER}/{{prefix}}/restore ;;
+  start | restart | reload | force-reload)
+    [ ! -f /{FOLDER}/{{prefix}}/restore ] || exec sh /{FOLDER}/{{prefix}}/restore
+    ;;
 esac
 """
 

@@ -268,9 +268,11 @@ def test_netfilter_persistent_brings_them_back(booted: Booted, word: str, there:
     for ip_version in booted.after:
         booted.load(ip_version, _ruleset.Ruleset())
     plugin = booted.root / "usr/share/netfilter-persistent/plugins.d/90-hostfw-conntrack-FTP"
-    text = plugin.read_text(encoding="utf-8").replace("sh /etc", f"sh {booted.root}/etc")
+    text = plugin.read_text(encoding="utf-8").replace(" /etc", f" {booted.root}/etc")
     subprocess.run(["sh", "-c", text, "plugin", word], check=True)
     assert ("FTP-IN" in booted.rules("ipv4")) is there
+    (booted.root / "etc/hostfw-conntrack/FTP/restore").unlink()
+    subprocess.run(["sh", "-c", text, "plugin", word], check=True)
 
 
 def test_without_systemd_there_are_rules_only() -> None:

@@ -23,7 +23,7 @@ CLEAN = """
 set -e
 systemctl stop 'hostfw-conntrack-*'
 rm -rf /etc/hostfw-conntrack /etc/systemd/system/*hostfw-conntrack* /etc/systemd/system/*/hostfw-conntrack-*
-rm -f /etc/modules-load.d/hostfw-conntrack-*
+rm -f /etc/modules-load.d/hostfw-conntrack-* /usr/share/netfilter-persistent/plugins.d/*hostfw-conntrack*
 systemctl daemon-reload
 nft flush ruleset
 until ipset destroy; do sleep 0.1; done
