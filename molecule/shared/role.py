@@ -97,8 +97,14 @@ class Host:
     def attempt(self, *options: str, **inputs: object) -> Run:
         """Run the role with some inputs set."""
         environment = {**ENVIRONMENT, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+        # Of its own: an ssh of another thread makes the one they share non-blocking, which Ansible refuses.
         done = subprocess.run(
-            [*self.command(**inputs), *options], capture_output=True, text=True, env=environment, check=False
+            [*self.command(**inputs), *options],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
         assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         report = json.loads(done.stdout)
