@@ -16,14 +16,14 @@ description:
     the role P(hostfw.conntrack.ftp#role) has counted.
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
-  - ansible.builtin.action_common_attributes.facts
-  - ansible.builtin.action_common_attributes.info_module
 attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
   platform:
     platforms: posix
     support: full
-  facts:
-    support: none
 options:
   chain_prefix:
     description: Begins the names of the chains of the role.

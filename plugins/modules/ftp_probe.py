@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ftp_probe
 short_description: Try FTP for real, and tell where it stops and why
-version_added: 0.2.0
+version_added: 1.0.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
   - Opens FTP sessions from the host on which it runs, makes real transfers in the active and in the passive mode, over

@@ -89,3 +89,21 @@ def test_readme_has_the_choices_and_no_others() -> None:
 
 def test_readme_shows_the_playbook_at_once() -> None:
     assert any("role: hostfw.conntrack.ftp" in line for line in readme.splitlines()[:20])
+
+
+def tasks(found: Any) -> list[dict[str, Any]]:
+    """Return tasks, and those within blocks."""
+    nested = [inner for task in found for key in ("block", "rescue", "always") for inner in tasks(task.get(key, []))]
+    return [*found, *nested]
+
+
+def test_nothing_of_the_role_runs_on_the_controller() -> None:
+    found = [task for path in (ROLE / "tasks").glob("*.yml") for task in tasks(load(path))]
+    assert [task["delegate_to"] for task in found if "delegate_to" in task] == ["{{ __ftp_from }}"]
+    assert not [task for task in found if {"local_action", "run_once", "connection"} & set(task)]
+
+
+def test_one_task_of_ftp_check_runs_on_the_controller_for_all_hosts() -> None:
+    (play,) = load(PROJECT / "playbooks/ftp_check.yml")
+    there = [task for task in tasks(play["tasks"]) if task.get("delegate_to") == "localhost"]
+    assert [task.get("run_once") for task in there] == [True]
