@@ -1,5 +1,6 @@
 # make test: the tests. make proof: every side, attack, server and client, reboots, crashes, neighbours; CI does both.
-# make demo: what the role changes, by real transfers; SIDE=server, client or gateway.
+# make demo: what the role changes, by real transfers, then ftp_check; SIDE=server, client or gateway.
+# make bench: what it costs, beside firewalld, ufw and a loop of ansible.builtin.iptables; writes docs/benchmarks.md.
 # make versions: the role with every supported ansible-core, on hosts with Python 3.9, 3.11 and 3.13.
 # make sanity: what Galaxy and ansible-test want; CORES="2.16 2.19" names versions of ansible-core for both.
 # make docs: the documentation as a site, in .cache/docs/build/html.
@@ -51,6 +52,7 @@ zoo: $(VENV)/ready
 	UPDATE_GOLDEN=1 tests/molecule zoo
 
 bench: $(VENV)/ready
+	$(VENV)/bin/pip install --quiet matplotlib==3.11.2
 	tests/engine
 	tests/bench
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options, _plan, _ruleset
 from role import ROLE
 
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
@@ -24,6 +24,22 @@ def wanted(inputs: dict[str, Any]) -> list[str]:
         for ip_version in ("ipv4", "ipv6")
         for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]
     )
+
+
+def one_by_one() -> dict[str, Any]:
+    """Return the rules of a host with the defaults but for those of table mangle, as arguments of modules."""
+    options = _options.parse(DEFAULTS, ["lo", "eth0"], ["eth0"])
+    plan = _plan.plan(options, {version: _ruleset.Ruleset() for version in _options.IP_VERSIONS}, {}, together=True)
+    helper_rules, rules = (
+        [
+            {name: value for name, value in rule.items() if name != "label"}
+            for rule in items
+            if rule["table"] != "mangle"
+        ]
+        for items in (plan.helper_rules, plan.rules)
+    )
+    chains = [{"table": table, "chain": chain} for table, chain in _flows.Chains("FTP").all() if table != "mangle"]
+    return {"chains": chains, "helper_rules": helper_rules, "rules": rules}
 
 
 def parts(rules: str) -> tuple[list[str], list[str]]:
