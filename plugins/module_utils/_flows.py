@@ -282,23 +282,38 @@ def jumps(options: Options, ip_version: str) -> list[Rule]:
     found: list[Rule] = []
     for interface in options.interfaces:
         comment = f"{MARK}FTP on {interface or 'any interface'}"
+        into = Rule("filter", "INPUT", chains.control("IN"), comment=comment, in_interface=interface)
+        out = Rule("filter", "OUTPUT", chains.control("OUT"), comment=comment, out_interface=interface)
         found += [
-            Rule("raw", "OUTPUT", chains.helper, comment=comment, out_interface=interface)
+            _of_control(options, replace(out, table="raw", jump=chains.helper), "client")
             if options.side == "client"
-            else Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface),
-            Rule("mangle", "INPUT", chains.watch, comment=comment, in_interface=interface),
-            Rule("mangle", "OUTPUT", chains.watch, comment=comment, out_interface=interface),
-            Rule("filter", "INPUT", chains.control("IN"), comment=comment, in_interface=interface),
-            Rule("filter", "OUTPUT", chains.control("OUT"), comment=comment, out_interface=interface),
+            else _of_control(options, replace(into, table="raw", chain="PREROUTING", jump=chains.helper), "client"),
+            _of_control(options, replace(into, table="mangle", jump=chains.watch), SENDERS[options.side][0]),
+            _of_control(options, replace(out, table="mangle", jump=chains.watch), SENDERS[options.side][1]),
+            into,
+            out,
         ]
     return found
+
+
+def _of_control(options: Options, jump: Rule, sender: str) -> Rule:
+    """Return a jump narrowed to one end's packets of the control connection, which spares others the rules behind it.
+
+    Several ports make no condition that ansible.builtin.iptables can say of both ends.
+    """
+    if len(options.control_ports) > 1:
+        return jump
+    (flow,) = control_flows(options)
+    rule = accept(options, flow, sender)
+    return replace(jump, protocol=rule.protocol, source_port=rule.source_port, destination_port=rule.destination_port)
 
 
 def _gateway_jumps(options: Options, chains: Chains, icmp: str) -> list[Rule]:
     found: list[Rule] = []
     for interface in options.interfaces:
         comment = f"{MARK}FTP from {interface or 'any interface'}"
-        found.append(Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface))
+        jump = Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface)
+        found.append(_of_control(options, jump, "client"))
         for out in options.out_interfaces:
             comment = f"{MARK}FTP from {interface or 'any interface'} to {out or 'any interface'}"
             client = Rule(
@@ -318,7 +333,10 @@ def _gateway_jumps(options: Options, chains: Chains, icmp: str) -> list[Rule]:
                 out_interface=interface,
             )
             found += [client, server]
-            found += [replace(jump, table="mangle", jump=chains.watch) for jump in (client, server)]
+            found += [
+                _of_control(options, replace(jump, table="mangle", jump=chains.watch), sender)
+                for sender, jump in (("client", client), ("server", server))
+            ]
     # Where the narrow link is the gateway's own, the ICMP error is too.
     return found + [
         Rule(

@@ -120,9 +120,9 @@ def test_chain_has_its_rules_and_no_other(server: Any, settings: dict[str, Any],
 @pytest.mark.parametrize(
     ("table", "chain", "line"),
     [
-        ("raw", "PREROUTING", rule("PREROUTING", "-i eth0", "FTP on eth0", "FTP-HELPER")),
-        ("mangle", "INPUT", rule("INPUT", "-i eth0", "FTP on eth0", "FTP-CONTROL")),
-        ("mangle", "OUTPUT", rule("OUTPUT", "-o eth0", "FTP on eth0", "FTP-CONTROL")),
+        ("raw", "PREROUTING", rule("PREROUTING", "-i eth0 -p tcp -m tcp --dport 21", "FTP on eth0", "FTP-HELPER")),
+        ("mangle", "INPUT", rule("INPUT", "-i eth0 -p tcp -m tcp --dport 21", "FTP on eth0", "FTP-CONTROL")),
+        ("mangle", "OUTPUT", rule("OUTPUT", "-o eth0 -p tcp -m tcp --sport 21", "FTP on eth0", "FTP-CONTROL")),
         ("filter", "INPUT", rule("INPUT", "-i eth0", "FTP on eth0", "FTP-IN")),
         ("filter", "OUTPUT", rule("OUTPUT", "-o eth0", "FTP on eth0", "FTP-OUT")),
     ],
