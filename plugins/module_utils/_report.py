@@ -163,7 +163,7 @@ code { font: .85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; white-
 .finding { border-left: 4px solid var(--bad); background: var(--card); padding: .6rem .8rem; margin: .5rem 0; }
 summary { cursor: pointer; margin: .5rem 0; }
 @media (max-width: 45rem) {
-  thead { position: absolute; clip-path: inset(50%); }
+  thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tbody tr { display: block; border-bottom: 2px solid var(--line); padding: .5rem 0; }
   tbody td, tbody th { display: flex; gap: 1rem; justify-content: space-between; border: 0; padding: .2rem 0; }
   tbody td::before { content: attr(data-label); color: var(--dim); flex: none; }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from role import OTHERS, SCENARIO, Host
+from role import OTHERS, Host
+from verdict import CLIENT
 
-CLIENT = f"{SCENARIO}-client"
 OPEN = [f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "filter")]
 
 
@@ -20,7 +20,7 @@ def client() -> Host:
 @pytest.fixture
 def server(client: Host) -> Iterator[Host]:
     """A server with the rules of others, and vsftpd as it was; the client has no rules."""
-    host = Host(f"{SCENARIO}-server")
+    host = Host(CLIENT.replace("client", "server"))
     host.load(OTHERS)
     yield host
     configure(host)

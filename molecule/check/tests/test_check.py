@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import OF_HOSTS, OF_TRIALS
-from conftest import CLIENT, configure
-from ftp import address
-from role import INVENTORY, Host
-
-
-def tried(host: Host, **more: object) -> dict[str, object]:
-    """Return how FTP to a host is tried."""
-    return {"from": CLIENT, "to": address(host.shell, 4), "timeout": 2, **more}
-
-
-def check(limit: str, page: Path | None = None, **variables: Any) -> tuple[int, list[str]]:
-    """Run ftp_check; return its exit code, and the lines of the table and what is below it."""
-    values = {**variables, **({"report": str(page)} if page else {})}
-    command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY, "--limit", limit]
-    done = subprocess.run([*command, "--extra-vars", json.dumps(values)], capture_output=True, text=True, check=False)
-    _before, _task, shown = done.stdout.partition("TASK [Show the table]")
-    start = shown.index("{\n")
-    lines, _end = json.JSONDecoder().raw_decode(shown[start:])
-    assert not [line for line in done.stdout.splitlines() if line.startswith("changed:") and "localhost" not in line]
-    return done.returncode, lines["msg"]
-
+from conftest import configure
+from role import Host
+from verdict import check, tried, words
 
 # The symptom of each, the inputs of the role and of the trial, what others do on the server, vsftpd's settings, and
 # the rules of the client.
@@ -68,14 +47,6 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[str], dict[str, str]
         ["-A INPUT -p tcp -m length --length 1000:65535 -j DROP"],
     ),
 ]
-
-
-def words(symptom: str) -> list[str]:
-    """Return the cause and the cure of a symptom."""
-    known = [each for each in (*OF_HOSTS, *OF_TRIALS) if each.symptom.endswith(symptom) or symptom in each.symptom]
-    exact = [each for each in known if each.symptom == symptom] or known
-    assert len(exact) == 1
-    return [exact[0].cause, exact[0].cure]
 
 
 @pytest.mark.parametrize(
