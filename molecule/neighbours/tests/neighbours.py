@@ -13,6 +13,7 @@ from typing import Any
 import testinfra
 from ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, site, transfers
 from role import PROGRAMS, Host
+from verdict import check, tried, words
 
 CLIENT: Any = testinfra.get_host("docker://neighbours-client")
 UNIT = "hostfw-conntrack-FTP"
@@ -108,6 +109,16 @@ class Neighbour:
         found = self.tried(BLOCKED_SECONDS)
         self.note(event, found)
         assert None not in found
+
+    def verdict(self, symptom: str, **inputs: object) -> None:
+        """Check that ftp_check says why FTP does not pass, or will not."""
+        to = {"to": self.at.addresses[4]} if self.at else {}
+        before = self.host.rules()
+        code, lines = check(self.host.name, ftp_verify=tried(self.host, **to), **inputs)
+        said = "\n".join(lines)
+        assert code == 2
+        assert all(part in said for part in words(symptom)), said
+        assert self.host.rules() == before
 
     def note(self, event: str, found: Iterable[str | None], changed: int | None = None) -> None:
         """Put a line into the figures of the summary."""

@@ -98,6 +98,7 @@ def test_firewalld_lets_ftp_through_by_what_the_error_names(
     host.name = "firewalld"
     host.run("systemctl start firewalld")
     host.blocked("systemctl start firewalld")
+    host.verdict("Firewalld allows the service ftp")
     cure(host, refusal(host))
     host.passes(f"the {cure.__name__} that the error names, without the role")
     # It stands in nobody's way who wants nothing of it.
@@ -120,6 +121,7 @@ def test_nftables_lets_ftp_through_by_what_the_error_names(host: Neighbour, tabl
     for table in tables:
         host.run(quoted(NFTABLES.format(table=table), "/tmp/native.nft"), "nft -f /tmp/native.nft")
     host.blocked("nft -f")
+    host.verdict("Iptables shows the right rules, and nothing passes")
     commands = [line for line in refusal(host).splitlines() if line.strip().startswith("nft ")]
     ignored(host, *tables)
     host.blocked("role, ignoring")

@@ -94,6 +94,13 @@ def test_ftp_is_back_whenever_the_service_has_loaded_its_rules(service: Neighbou
     service.blocked(f"systemctl restart {name}, without our unit and plugin")
 
 
+@pytest.mark.parametrize("service", ["nftables"], indirect=True)
+def test_rules_without_a_unit_work_until_the_next_reboot(service: Neighbour) -> None:
+    service.role(ftp_persistent=False)
+    service.passes("role, ftp_persistent: false")
+    service.verdict("It works until the next reboot", ftp_persistent=False)
+
+
 @pytest.mark.parametrize("service", ["netfilter-persistent"], indirect=True)
 def test_saved_rules_of_ours_are_not_doubled_and_do_not_come_back(service: Neighbour) -> None:
     service.role(ftp_interface=["eth0", "lo"], ftp_control_ports=[21, 2121])

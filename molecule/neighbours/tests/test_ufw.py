@@ -40,6 +40,9 @@ def works(ufw: Neighbour, opened: int, closed: int) -> None:
 
 def test_ftp_passes_whatever_ufw_does(ufw: Neighbour) -> None:
     ufw.blocked("ufw enable")
+    ufw.run("ufw allow 21/tcp")
+    ufw.verdict("The rule of ufw allow 21/tcp is there, and transfers hang")
+    ufw.run("ufw delete allow 21/tcp")
     ufw.role()
     ufw.passes("role")
     works(ufw, 22, 8080)
