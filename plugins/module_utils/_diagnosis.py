@@ -134,7 +134,7 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         applies=lambda case: "of the nftables table" in case.conflicts,
     ),
     Diagnosis(
-        symptom="The role stops with: the kernel's FTP helper nf_conntrack_ftp cannot be loaded",
+        symptom="The role stops with: the kernel's FTP helper nf_conntrack_ftp is neither loaded nor built in",
         look="modprobe nf_conntrack_ftp; ls /lib/modules/$(uname -r)",
         cause="the running kernel has no FTP helper, and none can be loaded: its modules are missing, or this is a "
         "container and the module belongs to its host",

@@ -60,7 +60,7 @@ HOSTS: list[tuple[str, Case]] = [
         Case({}, {"msg": _charge.NFTABLES.format(chain="in", family="inet", table="site", commands="nft ...")}),
     ),
     (
-        "cannot be loaded",
+        "neither loaded nor built in",
         Case({}, {"msg": "the kernel's FTP helper nf_conntrack_ftp is neither loaded nor built in, and ..."}),
     ),
     ("ufw allow 21/tcp", Case({}, {"converged": False}, info({}, tools=["ufw"]))),
