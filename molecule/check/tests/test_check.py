@@ -133,6 +133,30 @@ def test_role_tries_what_it_has_made(server: Host) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "verify",
+    [{}, {"from": "nobody-is-called-so"}, {"from": "", "to": "198.51.100.9"}],
+    ids=["none", "unknown", "empty"],
+)
+def test_nothing_changes_where_nobody_can_try(server: Host, verify: dict[str, str]) -> None:
+    before = server.rules()
+    run = server.attempt(ftp_verify={"timeout": 2, **verify})
+    assert "ftp_verify: from must be a host of the inventory, or to an address" in run.error
+    assert f'got from: "{verify.get("from", "")}"' in run.error
+    assert server.rules() == before
+
+
+def test_role_takes_back_what_could_not_be_tried(server: Host, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("away ansible_connection=ssh ansible_host=127.0.0.1 ansible_port=1", encoding="utf-8")
+    before = server.rules()
+    verify = {**tried(server, rescue="rollback"), "from": "away"}
+    run = server.attempt("--inventory", str(hosts), ftp_verify=verify)
+    assert "FTP was tried and does not pass: away cannot be reached: " in run.error
+    assert "is taken back: they are as they were before it" in run.error
+    assert server.rules() == before
+
+
 def test_role_takes_back_what_does_not_pass(server: Host) -> None:
     server.role()
     before = server.rules()
