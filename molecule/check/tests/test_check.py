@@ -135,13 +135,13 @@ def test_role_tries_what_it_has_made(server: Host) -> None:
 
 @pytest.mark.parametrize(
     "verify",
-    [{}, {"from": "nobody-is-called-so"}, {"from": "", "to": "198.51.100.9"}],
-    ids=["none", "unknown", "empty"],
+    [{}, {"from": "nobody-is-called-so"}, {"from": ""}, {"to": "198.51.100.9"}],
+    ids=["none", "unknown", "empty", "itself"],
 )
 def test_nothing_changes_where_nobody_can_try(server: Host, verify: dict[str, str]) -> None:
     before = server.rules()
     run = server.attempt(ftp_verify={"timeout": 2, **verify})
-    assert "ftp_verify: from must be a host of the inventory, or to an address" in run.error
+    assert "ftp_verify: from must be a host of the inventory, or, on a client, to the" in run.error
     assert f'got from: "{verify.get("from", "")}"' in run.error
     assert server.rules() == before
 
