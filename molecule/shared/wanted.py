@@ -10,6 +10,9 @@ from role import ROLE
 
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
 DEFAULTS = {name.removeprefix("ftp_"): value for name, value in DEFAULTS.items()}
+# As the inventory has them, and the ports that Linux gives to programs where nobody has changed them.
+DEFAULTS["passive_ports"] = "1024:65535"
+LOCAL_PORTS = "32768:60999"
 
 
 def wanted(inputs: dict[str, Any]) -> list[str]:
@@ -18,7 +21,7 @@ def wanted(inputs: dict[str, Any]) -> list[str]:
     :arg inputs: the role's, with or without their C(ftp_)
     """
     given = {name.removeprefix("ftp_"): value for name, value in inputs.items()}
-    options = _options.parse({**DEFAULTS, **given}, ["lo", "eth0"], ["eth0"])
+    options = _options.parse({**DEFAULTS, **given}, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
     return sorted(
         rule.line()
         for ip_version in ("ipv4", "ipv6")
@@ -28,7 +31,7 @@ def wanted(inputs: dict[str, Any]) -> list[str]:
 
 def one_by_one() -> dict[str, Any]:
     """Return the rules of a host with the defaults but for those of table mangle, as arguments of modules."""
-    options = _options.parse(DEFAULTS, ["lo", "eth0"], ["eth0"])
+    options = _options.parse(DEFAULTS, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
     plan = _plan.plan(options, {version: _ruleset.Ruleset() for version in _options.IP_VERSIONS}, {}, together=True)
     helper_rules, rules = (
         [

@@ -51,6 +51,12 @@ def default_interfaces(root: str = "/") -> list[str]:
     return list(dict.fromkeys(name for _metric, name in best.values()))
 
 
+def local_ports(root: str = "/") -> str | None:
+    """Return the range of ports for programs that ask for none, as iptables has it; None where it cannot be read."""
+    ports = re.fullmatch(r"(\d+)\s+(\d+)", setting("proc/sys/net/ipv4/ip_local_port_range", root) or "")
+    return f"{ports[1]}:{ports[2]}" if ports else None
+
+
 def modules(*, nat: bool) -> list[str]:
     """Return the kernel modules that FTP wants."""
     return [HELPER, NAT_HELPER] if nat else [HELPER]

@@ -30,6 +30,10 @@ CHAIN_NAME_LENGTH = 28
 # IFNAMSIZ (16 bytes with the closing zero) in the kernel's if.h.
 INTERFACE_NAME_LENGTH = 15
 LAST_PORT = 65535
+# The ports that a program gets without privileges.
+HIGH_PORTS = "1024:65535"
+# The width of a connection mark.
+MARK_BITS = 32
 LONGEST_CHAIN_SUFFIX = "-DATA-OUT"
 # FTPS opens the passive ports themselves; a range as wide as this is no restriction.
 WIDE_RANGE = 1000
@@ -43,9 +47,12 @@ class Options:
     - out_interfaces: those on the servers' side of a gateway, in the same form; else empty
     - control_ports: such as ("21",)
     - data_port: such as "20"; None is any
-    - passive_ports: a port or a range, such as "1024:65535"
+    - active_ports: those on which clients listen, a port or a range, such as "32768:60999"
+    - passive_ports: those on which servers listen, in the same form
     - peers: for each IP version asked for, the networks of the other end (on a gateway,
       of the clients) as iptables prints them; (None,) is everybody, an empty tuple nobody
+    - servers: on a gateway, the networks of the servers in the same form; else everybody
+    - control_bit, closed_bit: the bits of the connection mark for control connections, and for closed ones
     """
 
     side: str
@@ -56,8 +63,12 @@ class Options:
     tls: bool
     control_ports: tuple[str, ...]
     data_port: str | None
+    active_ports: str
     passive_ports: str
     peers: Mapping[str, tuple[str | None, ...]]
+    servers: Mapping[str, tuple[str | None, ...]]
+    control_bit: int
+    closed_bit: int
     position: str
     prefix: str
     persistent: bool
@@ -73,13 +84,23 @@ class Options:
         """Tell whether passive mode is asked for."""
         return self.mode in ("passive", "both")
 
+    def open_over(self, ip_version: str) -> bool:
+        """Tell whether FTP may pass between anybody over an IP version."""
+        return bool(self.peers.get(ip_version) and self.servers.get(ip_version))
 
-def parse(inputs: Mapping[str, Any], interfaces: Sequence[str], default_interfaces: Sequence[str]) -> Options:
+
+def parse(
+    inputs: Mapping[str, Any],
+    interfaces: Sequence[str],
+    default_interfaces: Sequence[str],
+    local_ports: str = HIGH_PORTS,
+) -> Options:
     """Turn the inputs into options.
 
     :arg inputs: the role's inputs by name, without their C(ftp_)
     :arg interfaces: the names of the interfaces that the host has
     :arg default_interfaces: the names of those that its default routes use
+    :arg local_ports: the range of ports that the host gives to programs that ask for none
     """
     state = choice("ftp_state", inputs["state"], STATES)
     side = choice("ftp_side", inputs["side"], SIDES)
@@ -90,6 +111,7 @@ def parse(inputs: Mapping[str, Any], interfaces: Sequence[str], default_interfac
         on = parse_interfaces("ftp_interface", inputs["interface"], interfaces, default_interfaces)
         if side == "gateway":
             out = parse_interfaces("ftp_out_interface", inputs["out_interface"], interfaces)
+    control_bit, closed_bit = parse_connmark(inputs["connmark"])
     options = Options(
         side=side,
         mode=choice("ftp_mode", inputs["mode"], MODES),
@@ -99,8 +121,12 @@ def parse(inputs: Mapping[str, Any], interfaces: Sequence[str], default_interfac
         tls=inputs["tls"],
         control_ports=parse_control_ports(inputs["control_ports"]),
         data_port=parse_data_port(inputs["data_port"], side),
+        active_ports=parse_active_ports(inputs["active_ports"], side, local_ports),
         passive_ports=parse_port_range("ftp_passive_ports", inputs["passive_ports"]),
-        peers=parse_peers(inputs["allowed_addresses"], inputs["ip_versions"]),
+        peers=parse_networks("ftp_allowed_addresses", inputs["allowed_addresses"], inputs["ip_versions"]),
+        servers=parse_networks("ftp_server_addresses", inputs["server_addresses"], inputs["ip_versions"]),
+        control_bit=control_bit,
+        closed_bit=closed_bit,
         position=choice("ftp_position", inputs["position"], POSITIONS),
         prefix=parse_prefix(inputs["chain_prefix"]),
         persistent=inputs["persistent"],
@@ -118,7 +144,7 @@ def check_gateway(side: str, inputs: Mapping[str, Any]) -> None:
             if not inputs[name]:
                 raise ValueError(f"ftp_{name}: must be set with ftp_side gateway, to where the {where} are")
         return
-    for name in ("out_interface", "nat"):
+    for name in ("out_interface", "nat", "server_addresses"):
         if inputs[name]:
             raise ValueError(f"ftp_{name}: is for ftp_side gateway only, got {inputs[name]!r} with ftp_side {side}")
 
@@ -196,13 +222,20 @@ def parse_data_port(value: str, side: str) -> str | None:
     return str(port)
 
 
-def parse_port_range(name: str, value: str) -> str:
+def parse_active_ports(value: str, side: str, local_ports: str) -> str:
+    """Return the ports on which clients listen; a client knows its own."""
+    if value == "auto":
+        return local_ports if side == "client" else HIGH_PORTS
+    return parse_port_range("ftp_active_ports", value, ", or auto")
+
+
+def parse_port_range(name: str, value: str, otherwise: str = "") -> str:
     """Return a port, or a range of ports C(first:last), as iptables prints it."""
     head, colon, tail = value.partition(":")
     first = parse_port(head)
     last = parse_port(tail) if colon else first
     if first is None or last is None:
-        raise bad(name, "a port or a range first:last, ports from 1 to 65535", value)
+        raise bad(name, f"a port or a range first:last, ports from 1 to 65535{otherwise}", value)
     if first > last:
         raise ValueError(f"{name}: first port {first} is above last port {last}")
     return str(first) if first == last else f"{first}:{last}"
@@ -234,28 +267,29 @@ def parse_interfaces(
     return unique(values)
 
 
-def parse_peers(addresses: Sequence[str], ip_versions: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
-    """Return the peers' networks for each IP version asked for; (None,) for everybody."""
+def parse_networks(
+    name: str, addresses: Sequence[str], ip_versions: Sequence[str]
+) -> dict[str, tuple[str | None, ...]]:
+    """Return the networks for each IP version asked for; (None,) for everybody."""
     if not ip_versions:
         raise bad("ftp_ip_versions", f"a list of {', '.join(IP_VERSIONS)}", list(ip_versions))
     for ip_version in ip_versions:
         choice("ftp_ip_versions", ip_version, IP_VERSIONS)
     if not addresses:
         return dict.fromkeys(unique(ip_versions), (None,))
-    networks = [parse_network(address) for address in addresses]
-    peers: dict[str, tuple[str | None, ...]] = {}
+    networks = [parse_network(name, address) for address in addresses]
+    found: dict[str, tuple[str | None, ...]] = {}
     for network in networks:
         if f"ipv{network.version}" not in ip_versions:
             raise ValueError(
-                f"ftp_allowed_addresses: {network} is IPv{network.version}, "
-                f"but ftp_ip_versions asks for {', '.join(ip_versions)} only"
+                f"{name}: {network} is IPv{network.version}, but ftp_ip_versions asks for {', '.join(ip_versions)} only"
             )
     for ip_version in unique(ip_versions):
         here = [network for network in networks if f"ipv{network.version}" == ip_version]
         # iptables prints no -s for a network of all addresses: it is no condition.
         everybody = any(network.prefixlen == 0 for network in here)
-        peers[ip_version] = (None,) if everybody else unique(printed(network) for network in here)
-    return peers
+        found[ip_version] = (None,) if everybody else unique(printed(network) for network in here)
+    return found
 
 
 def printed(network: Network) -> str:
@@ -264,26 +298,33 @@ def printed(network: Network) -> str:
     return f"{socket.inet_ntop(family, network.network_address.packed)}/{network.prefixlen}"
 
 
-def parse_network(address: str) -> Network:
+def parse_network(name: str, address: str) -> Network:
     """Return an address or a network as a network."""
     try:
         network = ipaddress.ip_network(address, strict=False)
     except ValueError:
         network = None
     if network is None or "%" in address:  # a zone, as in fe80::1%eth0, means nothing to iptables
-        raise bad(
-            "ftp_allowed_addresses", "a list of addresses and networks such as 192.0.2.0/24 or 2001:db8::/32", address
-        )
+        raise bad(name, "a list of addresses and networks such as 192.0.2.0/24 or 2001:db8::/32", address)
     host = address.partition("/")[0]
     first = ipaddress.ip_address(host)
     if isinstance(first, ipaddress.IPv6Address) and first.ipv4_mapped:
-        raise ValueError(f"ftp_allowed_addresses: {address} stands for IPv4 addresses; write {first.ipv4_mapped}")
+        raise ValueError(f"{name}: {address} stands for IPv4 addresses; write {first.ipv4_mapped}")
     if first != network.network_address:
         raise ValueError(
-            f"ftp_allowed_addresses: {address} has bits set behind its prefix; "
-            f"write the network {network} or the address {host}"
+            f"{name}: {address} has bits set behind its prefix; write the network {network} or the address {host}"
         )
     return network
+
+
+def parse_connmark(value: str) -> tuple[int, int]:
+    """Return the two bits of the connection mark, the lower one first."""
+    # A decimal number with a leading 0 is octal to iptables.
+    number = int(value, 0) if re.fullmatch(r"0[xX][0-9a-fA-F]+|[1-9][0-9]*|0", value) else 0
+    bits = [1 << place for place in range(number.bit_length()) if number >> place & 1]
+    if number >> MARK_BITS or len(bits) != 2:  # noqa: PLR2004 - control and closed
+        raise bad("ftp_connmark", "a number of 32 bits of which two are set, such as 0x30000000", value)
+    return bits[0], bits[1]
 
 
 def parse_prefix(value: str) -> str:

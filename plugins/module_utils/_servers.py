@@ -24,8 +24,6 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
 YES = ("yes", "on", "true", "1")
 NO = ("no", "false", "0")
 
-DEFAULT_PORTS = "1024:65535"
-
 # All three servers keep passive data connections out of the privileged ports.
 FIRST_PORT = 1024
 # vsftpd's where pasv_min_port is not set, in its tunables.c; its manual says otherwise.
@@ -84,18 +82,51 @@ def passive_ports(inputs: Mapping[str, Any], servers: Sequence[Server]) -> tuple
     if inputs["passive_ports"] != "auto":
         return inputs["passive_ports"], "ftp_passive_ports"
     if inputs["side"] != "server":
-        raise ValueError(
-            "ftp_passive_ports: must be a port or a range first:last where the server is elsewhere, "
-            f"got 'auto' with ftp_side {inputs['side']}"
-        )
+        return _options.HIGH_PORTS, "the default, as the server is elsewhere"
+    if inputs["mode"] == "active":
+        return _options.HIGH_PORTS, "the default, as ftp_mode is active"
+    servers = _passive(servers)
     found = {server.passive_ports: server for server in servers if server.passive_ports}
     if len(found) > 1:
         words = " and ".join(f"{ports} ({server.setting} in {server.path})" for ports, server in found.items())
         raise ValueError(f"ftp_passive_ports: auto found {words}; set it to that of the server that runs")
-    for ports, server in found.items():
-        return str(ports), f"{server.setting} of {server.name} in {server.path}"
-    names = " and ".join(f"{server.name} in {server.path}" for server in servers) or "vsftpd, proftpd or pure-ftpd"
-    return DEFAULT_PORTS, f"the default, as no passive range is set for {names}"
+    unbounded = [server for server in servers if not server.passive_ports]
+    if servers and not unbounded:
+        return str(servers[0].passive_ports), " and ".join(
+            f"{server.setting} of {server.name} in {server.path}" for server in servers
+        )
+    names = " and ".join(f"{server.name} in {server.path}" for server in unbounded) or "vsftpd, proftpd or pure-ftpd"
+    return _options.HIGH_PORTS, f"the default, as no passive range is set for {names}"
+
+
+def unbounded(servers: Sequence[Server]) -> list[str]:
+    """Return the warnings for a server's host whose passive ports are to be found out, and have no bounds."""
+    opens = f"ftp_passive_ports: auto opens {_options.HIGH_PORTS}"
+    if not servers:
+        reason = "neither vsftpd, proftpd nor pure-ftpd with its configuration is found on this host"
+        return [f"{opens}, as {reason}; set ftp_passive_ports to the server's own range"]
+    return [
+        f"{opens}, as {server.name} has no passive range in {server.path}; {_narrow(server)}, restart it and run the "
+        "role again"
+        for server in servers
+        if server.passive and not server.passive_ports
+    ]
+
+
+def _narrow(server: Server) -> str:
+    """Return what gives a server a passive range."""
+    if server.name == "vsftpd":
+        return f"set pasv_min_port=50000 and pasv_max_port=50999, say, in {server.path}"
+    if server.name == "proftpd":
+        return f"set PassivePorts 50000 50999, say, in {server.path}, outside of and in each VirtualHost"
+    if server.path.endswith("/conf"):
+        return f"write 50000 50999, say, to {server.path}/PassivePortRange"
+    return f"set PassivePortRange 50000 50999, say, in {server.path}"
+
+
+def _passive(servers: Sequence[Server]) -> Sequence[Server]:
+    """Return the servers whose passive ports count; where none does passive mode, all of them."""
+    return [server for server in servers if server.passive] or servers
 
 
 def _vsftpd(root: str, path: str) -> Server:

@@ -71,13 +71,21 @@ options:
       - V(auto) is V(20) with O(side=server), else V(any).
     type: str
     default: auto
+  active_ports:
+    description:
+      - The port, or the range of ports C(first:last), on which clients listen for active data connections.
+      - With O(side=client), V(auto) is what C(net.ipv4.ip_local_port_range) says, else V(1024:65535).
+    type: str
+    default: auto
+    version_added: 1.1.0
   passive_ports:
     description:
       - The port, or the range of ports C(first:last), to which clients open passive data connections.
-      - With O(side=server), V(auto) takes it from the configuration of vsftpd, proftpd or pure-ftpd. Where none
-        of them says it, it is V(1024:65535).
+      - With O(side=server), V(auto) takes it from the configuration of vsftpd, proftpd or pure-ftpd. Where one of
+        them that is installed does not say it, or none is installed, it is V(1024:65535), with a warning.
+      - With another O(side), V(auto) is V(1024:65535).
     type: str
-    default: '1024:65535'
+    default: auto
   tls:
     description:
       - Whether FTPS passes, too. Its data connections are opened without the helper, which cannot read an encrypted
@@ -93,6 +101,14 @@ options:
     type: list
     elements: str
     default: []
+  server_addresses:
+    description:
+      - With O(side=gateway), the addresses and networks of the servers, in the same form.
+      - An empty list allows all. A list without networks of one IP version closes FTP over that version.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
   ip_versions:
     description: The IP versions over which FTP passes, V(ipv4), V(ipv6) or both.
     type: list
@@ -110,6 +126,13 @@ options:
     description: Begins the names of the chains.
     type: str
     default: FTP
+  connmark:
+    description:
+      - The two bits of the connection mark by which the rules know control connections, and closed ones; a number
+        such as V(0x30000000). All instances of the role on a host must have the same.
+    type: str
+    default: '0x30000000'
+    version_added: 1.1.0
   persistent:
     description:
       - Whether FTP passes after a reboot, too. The chains, jumps and sets are stored in C(/etc/hostfw-conntrack),
@@ -363,9 +386,9 @@ def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
     """
     try:
         return _servers.installed()
-    except ValueError:
-        if inputs["passive_ports"] == "auto":
-            raise
+    except ValueError as exc:
+        if inputs["passive_ports"] == "auto" and inputs["mode"] != "active":
+            raise ValueError(f"{exc}; mend it, or set ftp_passive_ports to the server's range") from exc
         return []
 
 
@@ -479,12 +502,15 @@ def main() -> None:
             "nat": {"type": "bool", "default": False},
             "control_ports": {"type": "list", "elements": "str", "default": ["21"]},
             "data_port": {"type": "str", "default": "auto"},
-            "passive_ports": {"type": "str", "default": "1024:65535"},
+            "active_ports": {"type": "str", "default": "auto"},
+            "passive_ports": {"type": "str", "default": "auto"},
             "tls": {"type": "bool", "default": False},
             "allowed_addresses": {"type": "list", "elements": "str", "default": []},
+            "server_addresses": {"type": "list", "elements": "str", "default": []},
             "ip_versions": {"type": "list", "elements": "str", "default": list(_options.IP_VERSIONS)},
             "position": {"type": "str", "default": "auto", "choices": list(_options.POSITIONS)},
             "chain_prefix": {"type": "str", "default": "FTP"},
+            "connmark": {"type": "str", "default": "0x30000000"},
             "persistent": {"type": "bool", "default": True},
             "ignore_conflicts": {"type": "bool", "default": False},
             "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
@@ -500,7 +526,9 @@ def main() -> None:
     try:
         servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
         inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
-        options = _options.parse(inputs, _host.interfaces(), _host.default_interfaces())
+        options = _options.parse(
+            inputs, _host.interfaces(), _host.default_interfaces(), _host.local_ports() or _options.HIGH_PORTS
+        )
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
@@ -519,8 +547,8 @@ def main() -> None:
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
     warnings = _warnings.warnings(options, current, servers)
-    if options.tls and options.passive and asked == "auto" and options.passive_ports == _servers.DEFAULT_PORTS:
-        warnings.append(f"ftp_passive_ports: FTPS opens {options.passive_ports}, {source}")
+    if wanted and options.side == "server" and options.passive and asked == "auto":
+        warnings += _servers.unbounded(servers)
     for warning in warnings:
         module.warn(warning)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]

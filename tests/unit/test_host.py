@@ -42,6 +42,17 @@ def test_interfaces_of_the_default_routes(
     assert _host.default_interfaces(str(tmp_path)) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [("32768\t60999\n", "32768:60999"), ("1024 65000\n", "1024:65000"), ("", None), (None, None)]
+)
+def test_ports_of_programs(tmp_path: Path, text: str | None, expected: str | None) -> None:
+    file = tmp_path / "proc/sys/net/ipv4/ip_local_port_range"
+    file.parent.mkdir(parents=True)
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    assert _host.local_ports(str(tmp_path)) == expected
+
+
 def test_wildcards_that_match_nothing() -> None:
     assert _host.unmatched(["eth+", "wlan+", "lo", None], ["lo", "eth0"]) == ["wlan+"]
     assert _host.unmatched([None], ["lo"]) == []

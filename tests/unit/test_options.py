@@ -15,12 +15,15 @@ DEFAULTS: dict[str, Any] = {
     "nat": False,
     "control_ports": ["21"],
     "data_port": "auto",
+    "active_ports": "auto",
     "passive_ports": "1024:65535",
     "tls": False,
     "allowed_addresses": [],
+    "server_addresses": [],
     "ip_versions": ["ipv4", "ipv6"],
     "position": "auto",
     "chain_prefix": "FTP",
+    "connmark": "0x30000000",
     "persistent": True,
     "ignore_conflicts": False,
     "state": "present",
@@ -30,12 +33,15 @@ HAS = ["lo", "eth0", "eth1", "br-lan", "eth0.100"]
 
 def parse(default_interfaces: list[str] | None = None, **inputs: object) -> _options.Options:
     """Parse the defaults with some inputs changed, on a host with some interfaces."""
-    return _options.parse({**DEFAULTS, **inputs}, HAS, ["eth0"] if default_interfaces is None else default_interfaces)
+    default_interfaces = ["eth0"] if default_interfaces is None else default_interfaces
+    return _options.parse({**DEFAULTS, **inputs}, HAS, default_interfaces, "32768:60999")
 
 
 PORTS = "ftp_control_ports: must be a list of ports from 1 to 65535, got "
 DATA = "ftp_data_port: must be a port from 1 to 65535, auto or any, got "
 RANGE = "ftp_passive_ports: must be a port or a range first:last, ports from 1 to 65535, got "
+ACTIVE = "ftp_active_ports: must be a port or a range first:last, ports from 1 to 65535, or auto, got "
+CONNMARK = "ftp_connmark: must be a number of 32 bits of which two are set, such as 0x30000000, got "
 INTERFACE = (
     "ftp_interface: must be an interface of this host (lo, eth0, eth1, br-lan, eth0.100), "
     "a wildcard such as eth+, or any, got "
@@ -78,6 +84,21 @@ BAD = [
     ("passive_ports", "50000-51000", RANGE + "'50000-51000'"),
     ("passive_ports", "1:2:3", RANGE + "'1:2:3'"),
     ("passive_ports", "high", RANGE + "'high'"),
+    ("active_ports", "5000:4000", "ftp_active_ports: first port 5000 is above last port 4000"),
+    ("active_ports", "0:65535", ACTIVE + "'0:65535'"),
+    ("active_ports", "any", ACTIVE + "'any'"),
+    ("connmark", "", CONNMARK + "''"),
+    ("connmark", "0", CONNMARK + "'0'"),
+    ("connmark", "1", CONNMARK + "'1'"),
+    ("connmark", "7", CONNMARK + "'7'"),
+    ("connmark", "-3", CONNMARK + "'-3'"),
+    ("connmark", "03", CONNMARK + "'03'"),
+    ("connmark", "3 ", CONNMARK + "'3 '"),
+    ("connmark", "30000000", CONNMARK + "'30000000'"),
+    ("connmark", "0x20000000", CONNMARK + "'0x20000000'"),
+    ("connmark", "0x70000000", CONNMARK + "'0x70000000'"),
+    ("connmark", "0x300000000", CONNMARK + "'0x300000000'"),
+    ("connmark", "0x30000000/0x30000000", CONNMARK + "'0x30000000/0x30000000'"),
     ("interface", ["eth9"], INTERFACE + "'eth9'"),
     ("interface", ["eth0", "wlan0"], INTERFACE + "'wlan0'"),
     ("interface", [""], INTERFACE + "''"),
@@ -181,6 +202,29 @@ GATEWAY = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
             "ftp_out_interface: is for ftp_side gateway only, got ['eth1'] with ftp_side server",
         ),
         ({"side": "client", "nat": True}, "ftp_nat: is for ftp_side gateway only, got True with ftp_side client"),
+        (
+            {"side": "client", "server_addresses": ["192.0.2.1"]},
+            "ftp_server_addresses: is for ftp_side gateway only, got ['192.0.2.1'] with ftp_side client",
+        ),
+        (
+            {**GATEWAY, "server_addresses": ["192.0.2.7/24"]},
+            (
+                "ftp_server_addresses: 192.0.2.7/24 has bits set behind its prefix; "
+                "write the network 192.0.2.0/24 or the address 192.0.2.7"
+            ),
+        ),
+        (
+            {**GATEWAY, "server_addresses": ["example.org"]},
+            ADDRESS.replace("ftp_allowed", "ftp_server", 1) + "'example.org'",
+        ),
+        (
+            {**GATEWAY, "server_addresses": ["2001:db8::1"], "ip_versions": ["ipv4"]},
+            "ftp_server_addresses: 2001:db8::1/128 is IPv6, but ftp_ip_versions asks for ipv4 only",
+        ),
+        (
+            {**GATEWAY, "server_addresses": ["::ffff:192.0.2.1"]},
+            "ftp_server_addresses: ::ffff:192.0.2.1 stands for IPv4 addresses; write 192.0.2.1",
+        ),
         ({"tls": True}, TLS + RANGE_FOR_TLS.format("1024:65535", 64512)),
         ({"tls": True, "passive_ports": "50000:50999"}, TLS + RANGE_FOR_TLS.format("50000:50999", 1000)),
         (
@@ -259,8 +303,40 @@ def test_no_default_route() -> None:
         ),
         ({"allowed_addresses": ["::192.0.2.1"]}, "peers", {"ipv4": (), "ipv6": ("::192.0.2.1/128",)}),
         ({"allowed_addresses": ["0.0.0.0/0", "192.0.2.1"]}, "peers", {"ipv4": (None,), "ipv6": ()}),
+        ({}, "servers", {"ipv4": (None,), "ipv6": (None,)}),
+        (GATEWAY, "servers", {"ipv4": (None,), "ipv6": (None,)}),
+        ({**GATEWAY, "server_addresses": ["192.0.2.1"]}, "servers", {"ipv4": ("192.0.2.1/32",), "ipv6": ()}),
+        ({**GATEWAY, "server_addresses": ["192.0.2.1"]}, "peers", {"ipv4": (None,), "ipv6": (None,)}),
+        ({}, "active_ports", "1024:65535"),
+        (GATEWAY, "active_ports", "1024:65535"),
+        ({"side": "client"}, "active_ports", "32768:60999"),
+        ({"side": "client", "active_ports": "50000:50099"}, "active_ports", "50000:50099"),
+        ({"active_ports": "50000:50000"}, "active_ports", "50000"),
+        ({}, "control_bit", 0x10000000),
+        ({}, "closed_bit", 0x20000000),
+        ({"connmark": "0x80000001"}, "control_bit", 1),
+        ({"connmark": "0X80000001"}, "closed_bit", 0x80000000),
+        ({"connmark": "805306368"}, "control_bit", 0x10000000),
+        ({"connmark": "3"}, "closed_bit", 2),
         ({"chain_prefix": "A" * 19}, "prefix", "A" * 19),
     ],
 )
 def test_value_is_brought_into_one_form(given: dict[str, Any], name: str, expected: object) -> None:
     assert getattr(parse(**given), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "ip_version", "expected"),
+    [
+        ({}, "ipv6", True),
+        ({"ip_versions": ["ipv4"]}, "ipv6", False),
+        ({"allowed_addresses": ["192.0.2.1"]}, "ipv6", False),
+        ({**GATEWAY, "server_addresses": ["192.0.2.1"]}, "ipv6", False),
+        ({**GATEWAY, "server_addresses": ["192.0.2.1"]}, "ipv4", True),
+        ({**GATEWAY, "allowed_addresses": ["2001:db8::1"], "server_addresses": ["192.0.2.1"]}, "ipv4", False),
+    ],
+)
+def test_ip_version_is_open_where_both_ends_have_addresses(
+    inputs: dict[str, Any], ip_version: str, expected: object
+) -> None:
+    assert parse(**inputs).open_over(ip_version) is expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -355,6 +356,101 @@ def test_error_of_an_included_file_names_that_file(tmp_path: Path) -> None:
             },
         )
     assert str(failure.value) == f"/etc/ports.conf: PassivePorts: {RANGE} 'x:y'"
+
+
+VS = Server("vsftpd", "/etc/vsftpd.conf", "50000:50999", VSFTPD, passive=True, active=True)
+PRO = Server("proftpd", "/etc/proftpd/proftpd.conf", "50000:50999", "PassivePorts", passive=True, active=True)
+PURE = Server("pure-ftpd", "/etc/pure-ftpd/conf", None, "PassivePortRange", passive=True, active=True)
+ANY_VS = replace(VS, passive_ports=None)
+IN_VS = f"{VSFTPD} of vsftpd in /etc/vsftpd.conf"
+IN_PRO = "PassivePorts of proftpd in /etc/proftpd/proftpd.conf"
+NO_RANGE = "the default, as no passive range is set for "
+
+
+@pytest.mark.parametrize(
+    ("inputs", "servers", "ports", "source"),
+    [
+        ({"passive_ports": "40000"}, [VS], "40000", "ftp_passive_ports"),
+        ({}, [VS], "50000:50999", IN_VS),
+        ({}, [VS, PRO], "50000:50999", f"{IN_VS} and {IN_PRO}"),
+        ({}, [ANY_VS], "1024:65535", f"{NO_RANGE}vsftpd in /etc/vsftpd.conf"),
+        ({}, [VS, PURE], "1024:65535", f"{NO_RANGE}pure-ftpd in /etc/pure-ftpd/conf"),
+        ({}, [VS, replace(PURE, passive=False)], "50000:50999", IN_VS),
+        ({}, [VS, replace(PRO, passive_ports="40000", passive=False)], "50000:50999", IN_VS),
+        ({}, [replace(VS, passive=False)], "50000:50999", IN_VS),
+        ({}, [], "1024:65535", f"{NO_RANGE}vsftpd, proftpd or pure-ftpd"),
+        (
+            {"mode": "active"},
+            [VS, replace(PRO, passive_ports="40000")],
+            "1024:65535",
+            "the default, as ftp_mode is active",
+        ),
+        ({"side": "client"}, [], "1024:65535", "the default, as the server is elsewhere"),
+        ({"side": "gateway"}, [], "1024:65535", "the default, as the server is elsewhere"),
+    ],
+)
+def test_passive_ports_and_where_they_come_from(
+    inputs: dict[str, str], servers: list[Server], ports: str, source: str
+) -> None:
+    given = {"passive_ports": "auto", "side": "server", "mode": "both", **inputs}
+    assert _servers.passive_ports(given, servers) == (ports, source)
+
+
+def test_servers_with_different_ranges() -> None:
+    given = {"passive_ports": "auto", "side": "server", "mode": "both"}
+    with pytest.raises(ValueError) as failure:
+        _servers.passive_ports(given, [VS, replace(PRO, passive_ports="40000:40999"), PURE])
+    assert str(failure.value) == (
+        f"ftp_passive_ports: auto found 50000:50999 ({VSFTPD} in /etc/vsftpd.conf) and 40000:40999 (PassivePorts in "
+        "/etc/proftpd/proftpd.conf); set it to that of the server that runs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("servers", "reason"),
+    [
+        (
+            [ANY_VS],
+            (
+                "vsftpd has no passive range in /etc/vsftpd.conf; set pasv_min_port=50000 and pasv_max_port=50999, "
+                "say, in /etc/vsftpd.conf, restart it and run the role again"
+            ),
+        ),
+        (
+            [replace(PRO, passive_ports=None), VS],
+            (
+                "proftpd has no passive range in /etc/proftpd/proftpd.conf; set PassivePorts 50000 50999, say, in "
+                "/etc/proftpd/proftpd.conf, outside of and in each VirtualHost, restart it and run the role again"
+            ),
+        ),
+        (
+            [PURE],
+            (
+                "pure-ftpd has no passive range in /etc/pure-ftpd/conf; write 50000 50999, say, to "
+                "/etc/pure-ftpd/conf/PassivePortRange, restart it and run the role again"
+            ),
+        ),
+        (
+            [replace(PURE, path="/etc/pure-ftpd.conf")],
+            (
+                "pure-ftpd has no passive range in /etc/pure-ftpd.conf; set PassivePortRange 50000 50999, say, in "
+                "/etc/pure-ftpd.conf, restart it and run the role again"
+            ),
+        ),
+        (
+            [],
+            (
+                "neither vsftpd, proftpd nor pure-ftpd with its configuration is found on this host; set "
+                "ftp_passive_ports to the server's own range"
+            ),
+        ),
+        ([VS, PRO], None),
+        ([replace(ANY_VS, passive=False)], None),
+    ],
+)
+def test_passive_ports_without_bounds_are_warned_of(servers: list[Server], reason: str | None) -> None:
+    expected = [f"ftp_passive_ports: auto opens 1024:65535, as {reason}"] if reason else []
+    assert _servers.unbounded(servers) == expected
 
 
 def test_configuration_in_another_encoding(tmp_path: Path) -> None:
