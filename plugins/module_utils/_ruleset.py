@@ -149,28 +149,6 @@ def _may_pass(ruleset: Ruleset, chain: str, packet: Packet, callers: frozenset[s
     return None
 
 
-def drops(ruleset: Ruleset, chain: str, packet: Packet) -> bool:
-    """Tell whether a built-in chain of table filter drops what none of its rules names."""
-    return ruleset.policies.get(("filter", chain)) == "DROP" or any(
-        stops(ruleset, "filter", line, packet) for line in ruleset.chain("filter", chain)
-    )
-
-
-def accepting(ruleset: Ruleset, chain: str, packet: Packet, callers: frozenset[str] = frozenset()) -> str | None:
-    """Return the rule of table filter that accepts the packets for their state, whatever else they are."""
-    for line in ruleset.chain("filter", chain):
-        if not _surely(line, packet):
-            continue
-        name = target_of(line)
-        if name == "ACCEPT" and any(clause.option in ("--ctstate", "--state") for clause in clauses(line)):
-            return line
-        if name is not None and name not in callers:
-            found = accepting(ruleset, name, packet, callers | {name})
-            if found:
-                return found
-    return None
-
-
 def _surely(line: str, packet: Packet) -> bool:
     """Tell whether a rule is for some kind of the packets, from wherever they are."""
     return all(_certain(clause, packet) for clause in clauses(line))

@@ -11,24 +11,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _flows, _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _host, _marks
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import (
-    Packet,
-    Ruleset,
-    accepting,
-    drops,
-    may_pass,
-)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Packet, Ruleset, may_pass
 from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
 
 # RFC 4861, section 4.
 NEIGHBOUR = {"135": "solicitations", "136": "advertisements"}
 FORWARDING = {"ipv4": "net/ipv4/ip_forward", "ipv6": "net/ipv6/conf/all/forwarding"}
 LOOSE = "sys/module/nf_conntrack_ftp/parameters/loose"
+
+# A control connection counts as closed by a FIN or RST after which the kernel keeps it for no longer than this, in
+# seconds (--ctexpire in our rules). A forged one that the kernel does not believe changes nothing of how long that is.
+CLOSING_SECONDS = 120
+NETFILTER = "net/netfilter/nf_conntrack_tcp_"
+STAYING = ("timeout_established", "timeout_max_retrans", "timeout_unacknowledged")
+# After the first FIN, and after a RST.
+LEAVING = ("timeout_fin_wait", "timeout_close")
+FORGED = "a stranger who knows a client's address can end its transfers with forged segments"
 
 # What loads saved rules at boot, and what it needs to load ipsets before them: a file of each, and its package.
 UNITS = "usr/lib/systemd/system"
@@ -47,12 +50,13 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
         return []
     found = [warning for server in servers for warning in _server(options, server)]
     for ip_version, ruleset in current.items():
-        if options.peers.get(ip_version):
-            found += _related(options, ip_version, ruleset)
+        if options.open_over(ip_version):
+            found += _marks.warnings(options, PROGRAMS[ip_version], ruleset)
             if ip_version == "ipv6":
                 found += _neighbours(options, ruleset)
             if options.side == "gateway":
                 found += _gateway(options, ip_version, ruleset, root)
+    found += _tracking(root)
     systemd = Path(root, _boot.SYSTEMD).is_dir()
     if options.persistent and not systemd and not Path(root, _boot.PLUGINS).is_dir():
         found.append(
@@ -88,19 +92,22 @@ def _server(options: Options, server: Server) -> list[str]:
     return found
 
 
-def _related(options: Options, ip_version: str, ruleset: Ruleset) -> list[str]:
-    """Warn of rules of others that accept whatever any helper expects."""
-    found = {}
-    for jump in _flows.jumps(options, ip_version):
-        packet = replace(_flows.packets(options, jump), states=frozenset({"RELATED"}))
-        line = accepting(ruleset, jump.chain, packet) if jump.table == "filter" and packet.protocol == "tcp" else None
-        if line and drops(ruleset, jump.chain, packet):
-            found[line] = (
-                f"{PROGRAMS[ip_version]} accepts RELATED from any helper, to any port, in {jump.chain}, so the "
-                f"role's restrictions end at this rule: {line}; let it accept ESTABLISHED only, and RELATED "
-                f"with -p {_flows.ICMP[ip_version]} only"
-            )
-    return list(found.values())
+def _tracking(root: str) -> list[str]:
+    """Warn of settings under which the kernel does not tell an honest end of a control connection from a forged one."""
+    found = []
+    for name in (*STAYING, *LEAVING):
+        value = _host.setting(f"proc/sys/{NETFILTER}{name}", root)
+        if not value or (int(value) > CLOSING_SECONDS) is (name in STAYING):
+            continue
+        if name in STAYING:
+            so, cure = FORGED, f"above {CLOSING_SECONDS}"
+        else:
+            so = "a control connection that has closed counts as open, and a port that it announced may stay open, too"
+            cure = f"to {CLOSING_SECONDS} or less"
+        found.append(f"{NETFILTER.replace('/', '.')}{name} is {value}, so {so}; set it {cure}")
+    if _host.setting(f"proc/sys/{NETFILTER}be_liberal", root) == "1":
+        found.append(f"{NETFILTER.replace('/', '.')}be_liberal is 1, so {FORGED}; set it to 0")
+    return found
 
 
 def _neighbours(options: Options, ruleset: Ruleset) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _ruleset, _warnings
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _marks, _options, _ruleset, _warnings
 from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
@@ -28,47 +28,218 @@ def warned(
 ) -> list[str]:
     """Return the warnings for a host with some rules."""
     chains = [f":{chain} {policies} [0:0]" for chain in ("INPUT", "FORWARD", "OUTPUT")] if table == "filter" else []
-    ruleset = _ruleset.parse("\n".join([f"*{table}", *chains, *rules, "COMMIT", ""]), ["filter", "nat"])
+    ruleset = _ruleset.parse("\n".join([f"*{table}", *chains, *rules, "COMMIT", ""]), _marks.TABLES)
     options = _options.parse({**DEFAULTS, "persistent": False, **(inputs or {})}, ["lo", "eth0", "eth1"], [])
     return _warnings.warnings(options, {ip_version: ruleset}, servers, str(tmp_path))
 
 
-def related(program: str, chain: str, line: str, icmp: str = "icmp") -> str:
-    """Return the warning of a rule that accepts RELATED from any helper."""
-    return (
-        f"{program} accepts RELATED from any helper, to any port, in {chain}, so the role's restrictions end at this "
-        f"rule: {line}; let it accept ESTABLISHED only, and RELATED with -p {icmp} only"
-    )
+OURS = "the bits 0x30000000 of the connection mark, which"
+WRITES = (
+    f"writes over {OURS} say whether a control connection is open, so what the role keeps closed may pass, and "
+    "FTP may stop"
+)
+READS = f"reads {OURS} the role's rules set, so it may take FTP for something else"
+OTHER_BITS = "set ftp_connmark to two bits that it does not use"
 
 
-IN = "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-UFW = "-A before -m state --state RELATED,ESTABLISHED -j ACCEPT"
-FORWARD = "-A FORWARD -i eth1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+def marks(does: str, line: str, cure: str, program: str = "iptables", table: str = "mangle") -> str:
+    """Return the warning of a rule that touches our bits of the connection mark."""
+    return f"{program}: a rule in table {table} {does}: {line}; {cure}"
+
+
+# Each line as iptables-save prints it, 1.8.9 of either variant; before it, how it was added where that is another.
+@pytest.mark.parametrize(
+    ("line", "does", "cure"),
+    [
+        # --set-mark 7, --and-mark 0xff, --or-mark 0x30000000, --xor-mark 0x10000000
+        ("-j CONNMARK --set-xmark 0x7/0xffffffff", WRITES, "write --set-xmark 0x7/0xcfffffff"),
+        ("-j CONNMARK --set-xmark 0x0/0xffffff00", WRITES, f"write --set-xmark 0x0/0xcfffff00, or {OTHER_BITS}"),
+        ("-j CONNMARK --set-xmark 0x30000000/0x30000000", WRITES, OTHER_BITS),
+        ("-j CONNMARK --set-xmark 0x10000000/0x0", WRITES, OTHER_BITS),
+        ("-j CONNMARK --set-xmark 0x0/0x20000000", WRITES, OTHER_BITS),
+        ("-j CONNMARK --set-xmark 0x20000007/0xffffffff", WRITES, "let it spare the connections of FTP"),
+        (
+            "-j CONNMARK --set-xmark 0x1/0xff --left-shift-mark 3",
+            WRITES,
+            "let it spare the connections of FTP",
+        ),
+        (
+            "-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff",
+            WRITES,
+            "write --save-mark --mask 0xcfffffff",
+        ),
+        (
+            "-j CONNMARK --save-mark --nfmask 0xff --ctmask 0xffffffff",
+            WRITES,
+            "write --save-mark --nfmask 0xff --ctmask 0xcfffffff",
+        ),
+        # The kernel turns the bits of the packet's mark that the mask of the connection's leaves, too.
+        (
+            "-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xff",
+            WRITES,
+            "write --save-mark --nfmask 0xcfffffff --ctmask 0xff",
+        ),
+        (
+            "-j CONNMARK --save-mark --nfmask 0xff0000 --ctmask 0xff000000 --left-shift-mark 8",
+            WRITES,
+            f"write --save-mark --nfmask 0xcf0000 --ctmask 0xcf000000 --left-shift-mark 8, or {OTHER_BITS}",
+        ),
+        (
+            "-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff",
+            READS,
+            "write --restore-mark --mask 0xcfffffff",
+        ),
+        (
+            "-j CONNMARK --restore-mark --nfmask 0xff --ctmask 0x100000ff",
+            READS,
+            f"write --restore-mark --mask 0xff, or {OTHER_BITS}",
+        ),
+        ("-m connmark --mark 0x5 -j ACCEPT", READS, "write --mark 0x5/0xcfffffff"),
+        ("-m connmark ! --mark 0x0 -j ACCEPT", READS, "write ! --mark 0x0/0xcfffffff"),
+        ("-m connmark --mark 0x0/0xf0000000 -j DROP", READS, f"write --mark 0x0/0xc0000000, or {OTHER_BITS}"),
+        ("-m connmark --mark 0x10000000/0x10000000 -j DROP", READS, OTHER_BITS),
+        ('-m comment --comment "-m connmark" -m connmark --mark 0x5', READS, "write --mark 0x5/0xcfffffff"),
+        ("-m comment --comment -j -m connmark --mark 0x5", READS, "write --mark 0x5/0xcfffffff"),
+        ("! -p udp -m connmark --mark 0x5", READS, "write --mark 0x5/0xcfffffff"),
+        ("-i eth0 -p tcp -m tcp --dport 21 -m connmark --mark 0x5", READS, "write --mark 0x5/0xcfffffff"),
+        ("-p tcp -m multiport --dports 80,1000:2000 -m connmark --mark 0x5", READS, "write --mark 0x5/0xcfffffff"),
+        ("-p tcp -m tcp ! --dport 80 -m connmark --mark 0x5", READS, "write --mark 0x5/0xcfffffff"),
+        # Bits that are not ours
+        ("-j CONNMARK --set-xmark 0x1/0xff", None, ""),
+        ("-j CONNMARK --set-xmark 0x0/0xcfffffff", None, ""),
+        ("-j CONNMARK --set-xmark 0xff/0x0", None, ""),
+        ("-j CONNMARK --save-mark --nfmask 0xff --ctmask 0xff", None, ""),
+        ("-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xff", None, ""),
+        ("-m connmark --mark 0x5/0xff -j ACCEPT", None, ""),
+        # Packets that are not FTP's
+        ("-p udp -j CONNMARK --set-xmark 0x7/0xffffffff", None, ""),
+        ("! -p tcp -j CONNMARK --set-xmark 0x7/0xffffffff", None, ""),
+        ("-i eth1 -j CONNMARK --set-xmark 0x7/0xffffffff", None, ""),
+        ("-o lo -j CONNMARK --set-xmark 0x7/0xffffffff", None, ""),
+        ("-p tcp -m tcp --dport 443 -j CONNMARK --set-xmark 0x7/0xffffffff", None, ""),
+        ("-p tcp -m multiport --sports 80,443 -j CONNMARK --set-xmark 0x7/0xffffffff", None, ""),
+        # The packet's mark is another one.
+        ("-m mark --mark 0x5 -j CONNMARK --set-xmark 0x5/0xff", None, ""),
+        ("-m connmark --mark 0x5/0xff -m mark --mark 0x5", None, ""),
+        ("-j MARK --set-xmark 0x3/0xffffffff", None, ""),
+        ('-m comment --comment "-m connmark --mark 0x5" -j ACCEPT', None, ""),
+        ("-m comment --comment CONNMARK -j ACCEPT", None, ""),
+        ("-j CONNMARK  [unsupported revision]", None, ""),
+        # Ours
+        (
+            (
+                '-m comment --comment "hostfw.conntrack: control connection: closes" -j CONNMARK '
+                "--set-xmark 0x20000000/0x20000000"
+            ),
+            None,
+            "",
+        ),
+    ],
+)
+def test_foreign_rules_that_touch_our_bits_of_the_mark(tmp_path: Path, line: str, does: str | None, cure: str) -> None:
+    rule = f"-A PREROUTING {line}"
+    assert warned(tmp_path, [rule], table="mangle") == ([marks(does, rule, cure)] if does else [])
+
+
+SET = "-j CONNMARK --set-xmark 0x7/0xffffffff"
+NARROWED = "write --set-xmark 0x7/0xcfffffff"
+
+
+@pytest.mark.parametrize("table", ["raw", "mangle", "nat", "filter"])
+def test_marks_in_each_table(tmp_path: Path, table: str) -> None:
+    rule = f"-A OUTPUT {SET}"
+    expected = [marks(WRITES, rule, NARROWED, table=table)]
+    assert warned(tmp_path, [rule], table=table, policies="ACCEPT") == expected
+    expected = [marks(WRITES, rule, NARROWED, "ip6tables", table)]
+    assert warned(tmp_path, [rule], ip_version="ipv6", table=table, policies="ACCEPT") == expected
 
 
 @pytest.mark.parametrize(
-    ("rules", "inputs", "policies", "expected"),
+    ("rules", "inputs", "expected"),
     [
-        ([IN], {}, "DROP", [related("iptables", "INPUT", IN)]),
-        ([UFW, "-A INPUT -j before"], {}, "DROP", [related("iptables", "INPUT", UFW)]),
-        ([IN, "-A INPUT -j REJECT"], {}, "ACCEPT", [related("iptables", "INPUT", IN)]),
-        ([FORWARD], GATEWAY, "DROP", [related("iptables", "FORWARD", FORWARD)]),
-        ([IN], {}, "ACCEPT", []),
-        ([IN], GATEWAY, "DROP", []),
-        ([IN], {"state": "absent"}, "DROP", []),
-        ([IN], {"ip_versions": ["ipv6"]}, "DROP", []),
-        (["-A INPUT -i lo -m conntrack --ctstate RELATED -j ACCEPT"], {}, "DROP", []),
-        (["-A INPUT -p icmp -m conntrack --ctstate RELATED -j ACCEPT"], {}, "DROP", []),
-        (["-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"], {}, "DROP", []),
-        (["-A INPUT -m conntrack --ctstate RELATED -m helper --helper ftp -j ACCEPT"], {}, "DROP", []),
-        (["-A INPUT -m conntrack --ctstate RELATED -j LOG"], {}, "DROP", []),
-        (["-A INPUT -i eth0 -j ACCEPT"], {}, "DROP", []),
+        (["-A PREROUTING -p tcp -j one", "-A one -g two", f"-A two {SET}"], {}, [f"-A two {SET}"]),
+        (["-A PREROUTING -p udp -j one", f"-A one {SET}"], {}, []),
+        (["-A PREROUTING -i eth1 -j one", f"-A one {SET}"], {}, []),
+        (["-A PREROUTING -i eth1 -j one", f"-A one {SET}"], {"interface": ["any"]}, [f"-A one {SET}"]),
+        (["-A PREROUTING -i eth1 -j one", f"-A one {SET}"], GATEWAY, [f"-A one {SET}"]),
+        (["-A PREROUTING -j one", f"-A one {SET}", "-A one -j one"], {}, [f"-A one {SET}"]),
+        ([f"-A nowhere {SET}"], {}, []),
+        ([f"-A PREROUTING {SET}", f"-A OUTPUT {SET}"], {}, [f"-A PREROUTING {SET}", f"-A OUTPUT {SET}"]),
+        (
+            [f"-A PREROUTING -p tcp -m tcp --dport 443 {SET}"],
+            {"control_ports": ["443"]},
+            [f"-A PREROUTING -p tcp -m tcp --dport 443 {SET}"],
+        ),
+        (
+            [f"-A PREROUTING -p tcp -m tcp --dport 443 {SET}"],
+            {"passive_ports": "400:500"},
+            [f"-A PREROUTING -p tcp -m tcp --dport 443 {SET}"],
+        ),
+        ([f"-A PREROUTING {SET}"], {"state": "absent"}, []),
+        ([f"-A PREROUTING {SET}"], {"allowed_addresses": ["2001:db8::1"]}, []),
+        ([f"-A PREROUTING {SET}"], {**GATEWAY, "server_addresses": ["2001:db8::1"]}, []),
     ],
 )
-def test_related_from_any_helper(
-    tmp_path: Path, rules: list[str], inputs: dict[str, Any], policies: str, expected: list[str]
-) -> None:
-    assert warned(tmp_path, rules, inputs, policies=policies) == expected
+def test_chains_that_ftp_gets_to(tmp_path: Path, rules: list[str], inputs: dict[str, Any], expected: list[str]) -> None:
+    assert warned(tmp_path, rules, inputs, table="mangle") == [marks(WRITES, rule, NARROWED) for rule in expected]
+
+
+@pytest.mark.parametrize(
+    ("connmark", "expected"),
+    [
+        ("0xc0", [marks(WRITES.replace("0x30000000", "0xc0"), "X", f"write --set-xmark 0x7/0x3f, or {OTHER_BITS}")]),
+        ("0x3", [marks(WRITES.replace("0x30000000", "0x3"), "X", OTHER_BITS)]),
+        ("0x300", []),
+    ],
+)
+def test_marks_with_other_bits_of_ours(tmp_path: Path, connmark: str, expected: list[str]) -> None:
+    rule = "-A PREROUTING -j CONNMARK --set-xmark 0x7/0xff"
+    found = warned(tmp_path, [rule], {"connmark": connmark}, table="mangle")
+    assert [warning.replace(rule, "X") for warning in found] == expected
+
+
+# What Linux has, but for the one that is changed.
+SYSCTLS = {
+    "timeout_established": "432000",
+    "timeout_max_retrans": "300",
+    "timeout_unacknowledged": "300",
+    "timeout_fin_wait": "120",
+    "timeout_close_wait": "60",
+    "timeout_last_ack": "30",
+    "timeout_time_wait": "120",
+    "timeout_close": "10",
+    "be_liberal": "0",
+}
+FORGED = "so a stranger who knows a client's address can end its transfers with forged segments; set it"
+STAYS = (
+    "so a control connection that has closed counts as open, and a port that it announced may stay open, too; set it"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("be_liberal", "0", None),
+        ("timeout_established", "121", None),
+        ("timeout_established", "120", f"{FORGED} above 120"),
+        ("timeout_max_retrans", "60", f"{FORGED} above 120"),
+        ("timeout_unacknowledged", "100", f"{FORGED} above 120"),
+        ("timeout_fin_wait", "121", f"{STAYS} to 120 or less"),
+        ("timeout_fin_wait", "30", None),
+        ("timeout_close", "300", f"{STAYS} to 120 or less"),
+        # As kube-proxy sets it; no FIN and no RST leads to it.
+        ("timeout_close_wait", "3600", None),
+        ("be_liberal", "1", f"{FORGED} to 0"),
+    ],
+)
+def test_how_the_end_of_a_connection_is_told(tmp_path: Path, name: str, value: str, expected: str | None) -> None:
+    folder = tmp_path / "proc/sys/net/netfilter"
+    folder.mkdir(parents=True)
+    for each, usual in SYSCTLS.items():
+        (folder / f"nf_conntrack_tcp_{each}").write_text(f"{value if each == name else usual}\n")
+    found = [f"net.netfilter.nf_conntrack_tcp_{name} is {value}, {expected}"] if expected else []
+    assert warned(tmp_path, [], policies="ACCEPT") == found
+    assert warned(tmp_path, [], {"state": "absent"}, policies="ACCEPT") == []
 
 
 def neighbours(words: str, chain: str, number: int) -> str:

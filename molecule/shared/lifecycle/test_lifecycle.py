@@ -142,13 +142,15 @@ def test_passive_ports_come_from_the_server(converged: Host, client: Any) -> Non
 
 
 def test_warnings_name_the_rule(converged: Host) -> None:
-    rule = "INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    converged.shell.check_output(f"iptables -I {rule} && ip6tables -F SITE-ND")
+    rule = "PREROUTING -j CONNMARK --set-xmark 0x7/0xffffffff"
+    converged.shell.check_output(f"iptables -t mangle -I {rule} && ip6tables -F SITE-ND")
     run = converged.role()
     assert run.changed == 0
     warnings = run.result("Compare the host with what is asked for")["warnings"]
-    assert warnings[0].startswith("iptables accepts RELATED from any helper, to any port, in INPUT, ")
-    assert f"-A {rule};" in warnings[0]
+    assert warnings[0].startswith(
+        "iptables: a rule in table mangle writes over the bits 0x30000000 of the connection mark"
+    )
+    assert f"-A {rule}; write --set-xmark 0x7/0xcfffffff" in warnings[0]
     assert warnings[1].startswith(
         "ip6tables drops neighbour solicitations in INPUT on eth0, so nothing of IPv6 can pass"
     )
