@@ -24,7 +24,8 @@ SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
 INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
 FIREWALLS = CONVERGE.parent / "files"
 OTHERS = [(FIREWALLS / f"firewall.{ip_version}").read_text(encoding="utf-8") for ip_version in ("ipv4", "ipv6")]
-JUMP = '-A INPUT -i eth0 -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
+MARKED = "-m connmark ! --mark 0x0/0x30000000"
+JUMP = f'-A INPUT -i eth0 {MARKED} -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
 PROGRAMS = ("iptables", "ip6tables")
 # Since ansible-core 2.21, results tell only on demand which module ran.
 ENVIRONMENT = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_INJECT_INVOCATION": "true"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -25,7 +26,11 @@ def wanted(inputs: dict[str, Any]) -> list[str]:
     return sorted(
         rule.line()
         for ip_version in ("ipv4", "ipv6")
-        for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]
+        for rule in [
+            *_flows.rules(options, ip_version),
+            *_flows.guard(options, ip_version),
+            *_flows.jumps(options, ip_version),
+        ]
     )
 
 
@@ -48,5 +53,5 @@ def one_by_one() -> dict[str, Any]:
 def parts(rules: str) -> tuple[list[str], list[str]]:
     """Split what Host.rules() returns: the rules of the role, sorted, and all that is of others."""
     lines = rules.splitlines()
-    ours = sorted(line for line in lines if line.startswith("-A") and "FTP" in line)
-    return ours, [line for line in lines if "FTP" not in line]
+    ours = [line for line in lines if re.search("FTP|HOSTFW", line)]
+    return sorted(line for line in ours if line.startswith("-A")), [line for line in lines if line not in ours]

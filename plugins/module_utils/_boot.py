@@ -141,11 +141,13 @@ missing() {
     /^\*/ { table = substr($1, 2) }
     !wanted {
       sub(/^\[[0-9]+:[0-9]+\] /, "")
+      if (/^:/) known[table, substr($1, 2)] = 1
       if (/^-A /) { here[table, $2, ++size[table, $2]] = $0; there[table, $0] = 1 }
       next
     }
     /^\*/ { chains = jumps = 0; change = ""; split("", count) }
     /^:/ { name[++chains] = substr($1, 2); count[name[chains]] = 0 }
+    /^-N / { if (!((table, $2) in known)) add(":" $2 " - [0:0]"); next }
     /^# / { hint = $0 }
     /^-A / && ($2 in count) { rule[$2, ++count[$2]] = $0; next }
     /^-A / {
@@ -326,14 +328,20 @@ def _rules(options: Options, ip_version: str, after: Ruleset) -> str:
     """Return the chains and jumps of one IP version, as iptables-restore reads them.
 
     Before a jump, a comment says which rule of others it stands before, or that it is C(first) or C(last).
+    C(-N) stands before chains that other instances use, too.
     """
     rules = _flows.rules(options, ip_version)
+    guard = _flows.guard(options, ip_version)
     jumps = _flows.jumps(options, ip_version)
     lines: list[str] = []
     for table in TABLES if rules else ():
         chains = dict.fromkeys(rule.chain for rule in rules if rule.table == table)
         lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
         lines += [rule.line() for rule in rules if rule.table == table]
+        lines += [f"-N {chain}" for chain in dict.fromkeys(rule.chain for rule in guard if rule.table == table)]
+        for rule in guard:
+            if rule.table == table:
+                lines += ["# last" if rule.jump == "DROP" else "# first", rule.line()]
         for jump in jumps:
             if jump.table == table:
                 lines += [*_hint(options, after, jump), jump.line()]

@@ -72,7 +72,7 @@ def conflicts(options: Options, nft: str, *, firewalld_runs: bool) -> list[str]:
 
     :arg nft: what C(nft --json --terse list ruleset) prints; empty where there is no nft
     """
-    if not any(options.peers.values()):
+    if not any(_flows.ends(options, ip_version) for ip_version in IP_VERSIONS):
         return []
     found = [FIREWALLD] if firewalld_runs else []
     chains = parse(nft)
@@ -156,7 +156,7 @@ def accepting(options: Options, chain: Chain) -> list[str]:
     """Return the conditions of the nftables rules that accept in a base chain what our chains accept."""
     found: list[str] = []
     for ip_version in FAMILIES[chain.family]:
-        rules = _flows.rules(options, ip_version)
+        rules = [rule for rule in _flows.rules(options, ip_version) if rule.table == "filter"]
         inside = [name for _table, name in Chains(options.prefix).all()]
         for jump in _flows.jumps(options, ip_version):
             if jump.table != "filter" or jump.chain != str(chain.hook).upper():
@@ -177,7 +177,7 @@ def _conditions(way: Sequence[Rule | None], ip_version: str) -> list[str]:
         if rule is None:
             continue
         states = ",".join(rule.ctstate).lower()
-        mark = (rule.connmark or "").partition("/")
+        mark = (rule.connmark or "").lstrip("!").partition("/")
         for words, value in (
             ("iifname", _quoted(rule.in_interface)),
             ("oifname", _quoted(rule.out_interface)),
@@ -187,8 +187,6 @@ def _conditions(way: Sequence[Rule | None], ip_version: str) -> list[str]:
             ("tcp sport", _range(rule.source_port)),
             ("tcp dport", _range(rule.destination_port)),
             ("ct state", states or None),
-            ("ct original proto-src", _range(rule.opener_port)),
-            ("ct original proto-dst", _range(rule.opened_port)),
             (f"ct mark and {mark[2]} !=", mark[0] or None),
             ("ct helper", _quoted(rule.helper)),
         ):

@@ -5,12 +5,22 @@
 """From the options to the rules.
 
 Everything follows from the flows of FTP (RFC 959, section 3.2; RFC 2428 for IPv6)
-and from where the host stands. Inside the chains made here every rule accepts or
-jumps, so their order never matters.
+and from where the host stands. In the chains of table filter every rule accepts or
+jumps, so their order never matters; in those of table mangle it does.
+
+The guard stands in table mangle, whose drop is final whatever table filter accepts. It
+rests on two bits of the connection's mark, which a data connection has from its control
+connection (init_conntrack in the kernel's nf_conntrack_core.c):
+
+- control: a control connection of ours, or a data connection of one that has not been
+  let in yet
+- control and closed: the same, and the control connection has closed
+- closed: a data connection that was let in
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
@@ -21,9 +31,13 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import P
 MARK = "hostfw.conntrack: "
 
 HELPER = "ftp"
-# A bit of the connection's mark that says that a control connection has closed. A data connection has the mark
-# that its control connection had when it was made (init_conntrack in the kernel's nf_conntrack_core.c).
-CLOSED = "0x20000000/0x20000000"
+# The chains that all instances share, by the built-in chain of table mangle that jumps to them.
+GUARD = {"INPUT": "HOSTFW-INPUT", "OUTPUT": "HOSTFW-OUTPUT", "FORWARD": "HOSTFW-FORWARD"}
+# An honest end of a control connection has lowered conntrack's timeout to this by then; a forged one has not
+# (nf_conntrack_tcp_timeout_fin_wait and its like, in seconds).
+CLOSING_SECONDS = "0:120"
+# What the match multiport holds; a range takes two of them (XT_MULTI_PORTS in the kernel's xt_multiport.h).
+MULTIPORT_SLOTS = 15
 UNPRIVILEGED = "1024:65535"
 ICMP = {"ipv4": "icmp", "ipv6": "ipv6-icmp"}
 # Whose packets come in, and whose go out; a gateway's clients stand on its incoming side.
@@ -47,6 +61,52 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """What the guard asks of a connection's mark, and makes of it, each a value with its mask."""
+
+    control_bit: int
+    closed_bit: int
+
+    def _of(self, value: int, mask: int) -> str:
+        return f"{value:#x}/{mask:#x}"
+
+    @property
+    def both(self) -> int:
+        """The mask of both bits."""
+        return self.control_bit | self.closed_bit
+
+    @property
+    def control(self) -> str:
+        """A control connection, or a data connection that was not let in."""
+        return self._of(self.control_bit, self.control_bit)
+
+    @property
+    def live(self) -> str:
+        """A control connection that has not closed."""
+        return self._of(self.control_bit, self.both)
+
+    @property
+    def closed(self) -> str:
+        """A control connection that has closed; a data connection that was let in has this bit, too."""
+        return self._of(self.closed_bit, self.closed_bit)
+
+    @property
+    def let_in(self) -> str:
+        """A data connection that was let in."""
+        return self._of(self.closed_bit, self.both)
+
+    @property
+    def none(self) -> str:
+        """A connection that is not ours."""
+        return self._of(0, self.both)
+
+
+def marks(options: Options) -> Marks:
+    """Return the marks of an instance."""
+    return Marks(options.control_bit, options.closed_bit)
+
+
+@dataclass(frozen=True)
 class Chains:
     """The names of the chains of one instance."""
 
@@ -58,25 +118,24 @@ class Chains:
         return f"{self.prefix}-HELPER"
 
     @property
-    def watch(self) -> str:
-        """The chain of table mangle that notes which control connections are live and which have closed.
+    def marking(self) -> str:
+        """The chain of table mangle that marks control connections, live and closed, and knows forged packets.
 
         Packets get there even where a rule of others accepts all that is ESTABLISHED.
         """
         return f"{self.prefix}-CONTROL"
+
+    def entry(self, end: str) -> str:
+        """Return a gateway's chain of table mangle that drops what does not come in where one end is."""
+        return f"{self.prefix}-{end.upper()}"
 
     def control(self, direction: str) -> str:
         """Return the chain in which the packets of one direction (V(IN) or V(OUT)) enter."""
         return f"{self.prefix}-{direction}"
 
     def data(self, direction: str) -> str:
-        """Return the chain for the packets of data connections."""
+        """Return the chain for the packets of data connections: in mangle it lets them in, in filter it accepts."""
         return f"{self.prefix}-DATA-{direction}"
-
-    @property
-    def icmp(self) -> str:
-        """The chain for the ICMP errors of FTP's connections."""
-        return f"{self.prefix}-ICMP"
 
     def live(self, ip_version: str) -> str:
         """Return the name of the set of the addresses that hold a control connection."""
@@ -86,12 +145,17 @@ class Chains:
         """All chains as (table, name), each after those that jump to it."""
         return (
             ("raw", self.helper),
-            ("mangle", self.watch),
+            ("mangle", self.marking),
+            ("mangle", self.entry("client")),
+            ("mangle", self.entry("server")),
+            ("mangle", self.data("IN")),
+            ("mangle", self.data("OUT")),
             ("filter", self.control("IN")),
             ("filter", self.control("OUT")),
             ("filter", self.data("IN")),
             ("filter", self.data("OUT")),
-            ("filter", self.icmp),
+            # Release 1.0.0 had it.
+            ("filter", f"{self.prefix}-ICMP"),
         )
 
 
@@ -106,7 +170,7 @@ def data_flows(options: Options) -> list[Flow]:
     if options.active:
         port = options.data_port
         words = f"active data connection from {f'port {port}' if port else 'any port'}"
-        flows.append(Flow(words, "server", "RELATED", port, UNPRIVILEGED))
+        flows.append(Flow(words, "server", "RELATED", port, options.active_ports))
     if options.passive:
         ports = options.passive_ports
         words = f"passive data connection to port{'s' if ':' in ports else ''} {ports.replace(':', '-')}"
@@ -121,111 +185,256 @@ def tls_flows(options: Options) -> list[Flow]:
     return [replace(flow, words=f"FTPS {flow.words}", opening="NEW") for flow in data_flows(options)]
 
 
+def other(end: str) -> str:
+    """Return the other end of a connection."""
+    return "server" if end == "client" else "client"
+
+
 def direction(options: Options, sender: str) -> str:
     """Return the direction of the packets from one end, V(IN) or V(OUT)."""
     return "IN" if sender == SENDERS[options.side][0] else "OUT"
 
 
-def accept(options: Options, flow: Flow, sender: str, *, data: bool = False, peer: str | None = None) -> Rule:
+@dataclass(frozen=True)
+class Ends:
+    """The networks of the clients and of the servers that a rule is for; None is any."""
+
+    client: str | None = None
+    server: str | None = None
+
+
+ANY = Ends()
+
+
+def ends(options: Options, ip_version: str) -> list[Ends]:
+    """Return between whom FTP passes over an IP version; nobody where that is not asked for."""
+    peers = options.peers.get(ip_version, ()) if options.state == "present" else ()
+    if options.side == "client":
+        return [Ends(server=peer) for peer in peers]
+    return [Ends(peer, server) for peer in peers for server in options.servers.get(ip_version, ())]
+
+
+def sent(rule: Rule, ends: Ends, sender: str) -> Rule:
+    """Return a rule narrowed to what one end sends."""
+    networks = ends.client, ends.server
+    source, destination = networks if sender == "client" else reversed(networks)
+    return replace(rule, source=source, destination=destination)
+
+
+def accept(options: Options, flow: Flow, sender: str, *, data: bool = False, ends: Ends = ANY) -> Rule:
     """Return the rule that accepts a flow's packets from one end, V(client) or V(server)."""
     opens = sender == flow.opened_by
     from_client = sender == "client"
     way = direction(options, sender)
     chains = Chains(options.prefix)
-    return Rule(
+    rule = Rule(
         table="filter",
         chain=chains.data(way) if data else chains.control(way),
         jump="ACCEPT",
         protocol="tcp",
-        source=peer if way == "IN" else None,
-        destination=peer if way == "OUT" else None,
         source_port=flow.client_port if from_client else flow.server_port,
         destination_port=flow.server_port if from_client else flow.client_port,
         ctstate=(flow.opening, "ESTABLISHED") if opens else ("ESTABLISHED",),
         comment=f"{MARK}{flow.words}: {sender} {'opens' if opens else 'answers'}",
     )
+    return sent(rule, ends, sender)
 
 
 def rules(options: Options, ip_version: str) -> list[Rule]:
-    """Return the rules inside our chains."""
-    peers = options.peers.get(ip_version, ())
-    if options.state == "absent" or not peers:
+    """Return the rules inside the chains that are ours alone."""
+    between = ends(options, ip_version)
+    if not between:
         return []
     found: list[Rule] = []
     for flow in control_flows(options):
-        for peer in peers:
-            found += _control(options, flow, peer)
+        found += [_assign(options, flow, each) for each in between]
+        for each in between:
+            found += [accept(options, flow, sender, ends=each) for sender in ("client", "server")]
     for flow in data_flows(options):
         found += [accept(options, flow, sender, data=True) for sender in ("client", "server")]
     chains = Chains(options.prefix)
-    for way in ("IN", "OUT"):
-        found += [
-            Rule(
-                table="filter",
-                chain=chains.control(way),
-                jump=chains.data(way),
-                helper=HELPER,
-                # The kernel expects a data connection for up to two minutes after the control connection has closed.
-                connmark=CLOSED,
-                source=peer if way == "IN" else None,
-                destination=peer if way == "OUT" else None,
-                comment=f"{MARK}data connections of the {HELPER} helper",
-            )
-            for peer in peers
-        ]
+    for sender in SENDERS[options.side]:
+        way = direction(options, sender)
+        jump = Rule(
+            table="filter",
+            chain=chains.control(way),
+            jump=chains.data(way),
+            helper=HELPER,
+            comment=f"{MARK}data connections of the {HELPER} helper",
+        )
+        found += [sent(jump, each, sender) for each in between]
     for flow in tls_flows(options):
         found += _tls(options, flow, ip_version)
-    return [*found, *_icmp(options, ip_version), *_watch(options, ip_version)]
+    found += _icmp(options, ip_version)
+    found += _marking(options, ip_version)
+    found += _let_in(options)
+    return list(dict.fromkeys(found))
 
 
-def _control(options: Options, flow: Flow, peer: str | None) -> list[Rule]:
-    """Return the rules of a control connection."""
-    chains = Chains(options.prefix)
+def _assign(options: Options, flow: Flow, ends: Ends) -> Rule:
+    """Return the rule that assigns the helper to a control connection."""
+    # Before DNAT, the server's address is the gateway's.
+    known = replace(ends, server=None) if options.nat else ends
+    rule = Rule(
+        table="raw",
+        chain=Chains(options.prefix).helper,
+        jump="CT",
+        helper=HELPER,
+        protocol="tcp",
+        destination_port=flow.server_port,
+        # What a server only forwards keeps the treatment that it had. On a gateway, an
+        # address of its own may be that of a server behind it (DNAT).
+        destination_type="LOCAL" if options.side == "server" else None,
+        comment=f"{MARK}{flow.words}: gets the {HELPER} helper",
+    )
+    return sent(rule, known, "client")
+
+
+def _marking(options: Options, ip_version: str) -> list[Rule]:
+    """Return the rules that mark our control connections and the data connections of FTPS."""
+    chains, mark = Chains(options.prefix), marks(options)
+    found = []
+    if options.tls:
+        words = f"{MARK}FTPS data connections that were let in"
+        found.append(Rule("mangle", chains.marking, "RETURN", words, connmark=mark.let_in))
+    for ports in groups(options.control_ports):
+        found += _marking_control(options, ip_version, ports)
+    for flow in tls_flows(options):
+        senders = flow.opened_by, flow.opened_by, other(flow.opened_by)
+        for rule, sender in zip(_tls(options, flow, ip_version), senders):
+            let_in = replace(rule, table="mangle", chain=chains.marking, jump="CONNMARK", set_connmark=mark.let_in)
+            # Not a control connection, whose port may be among the passive ports.
+            found += [sent(replace(let_in, connmark=mark.none), each, sender) for each in ends(options, ip_version)]
+    return [*found, *_entry(options, "client"), *_entry(options, "server")]
+
+
+def _marking_control(options: Options, ip_version: str, ports: str) -> list[Rule]:
+    """Return the rules that mark the control connections to some ports: ours, then closed or live."""
+    chains, mark = Chains(options.prefix), marks(options)
+    words = f"{MARK}control connection to port{'s' if ',' in ports else ''} {ports.replace(',', ', ')}"
+    packet = Rule("mangle", chains.marking, "CONNMARK", protocol="tcp", ctstate=("ESTABLISHED",))
+    packets = {"client": replace(packet, destination_port=ports), "server": replace(packet, source_port=ports)}
+    found = []
+    for (end, packet), way in zip(packets.items(), ("ORIGINAL", "REPLY")):
+        if _entry(options, end):
+            jump = replace(packet, jump=chains.entry(end), ctstate=(), ctdir=way, connmark=mark.control)
+            found.append(replace(jump, comment=f"{words}: from where the {end} is"))
+    for each in ends(options, ip_version):
+        for interface, out in _pairs(options):
+            there = replace(packets["client"], in_interface=interface, out_interface=out, set_connmark=mark.control)
+            back = replace(packets["server"], in_interface=out, out_interface=interface, set_connmark=mark.control)
+            rules = [
+                # It may begin anew with the ports of one that has closed.
+                replace(there, ctstate=("NEW",), set_connmark=mark.live, comment=f"{words}: client opens"),
+                replace(there, comment=f"{words}: client goes on"),
+            ]
+            found += [sent(rule, each, "client") for rule in rules]
+            found.append(sent(replace(back, comment=f"{words}: server goes on"), each, "server"))
+    for end, packet in packets.items():
+        closes = replace(packet, ctexpire=CLOSING_SECONDS, closing=True, connmark=mark.live, set_connmark=mark.closed)
+        found.append(replace(closes, comment=f"{words}: {end} closes"))
+        if options.tls and direction(options, end) == "IN":
+            # Whoever forges its address has no ASSURED connection.
+            live = replace(packet, jump="SET", ctstatus="ASSURED", connmark=mark.live)
+            found.append(replace(live, live_set=chains.live(ip_version), comment=f"{words}: {end} is live"))
+    return found
+
+
+def _entry(options: Options, end: str) -> list[Rule]:
+    """Return the rules of a gateway's chain that drops what comes in elsewhere than from an end, in its name."""
+    if options.side != "gateway":
+        return []
+    own, others = options.interfaces, options.out_interfaces
+    if end == "server":
+        own, others = others, own
+    chain = Rule("mangle", Chains(options.prefix).entry(end), "DROP")
+    forged = f"{MARK}forged packets of the {end}"
+    if None not in own:
+        words = f"{MARK}from where the {end}s are"
+        return [
+            *(replace(chain, jump="RETURN", in_interface=interface, comment=words) for interface in own),
+            replace(chain, comment=forged),
+        ]
+    return [replace(chain, in_interface=interface, comment=forged) for interface in others if interface is not None]
+
+
+def _pairs(options: Options) -> list[tuple[str | None, str | None]]:
+    """Return the interfaces in and out of a gateway; elsewhere, the jumps name the interface."""
+    if options.side != "gateway":
+        return [(None, None)]
+    return [(interface, out) for interface in options.interfaces for out in options.out_interfaces]
+
+
+def _let_in(options: Options) -> list[Rule]:
+    """Return the rules that let in what the helper announced, unless the control connection has closed."""
+    mark = marks(options)
     return [
-        Rule(
-            table="raw",
-            chain=chains.helper,
-            jump="CT",
-            helper=HELPER,
-            protocol="tcp",
-            source=None if options.side == "client" else peer,
-            destination=peer if options.side == "client" else None,
-            destination_port=flow.server_port,
-            # What a server only forwards keeps the treatment that it had. On a gateway, an
-            # address of its own may be that of a server behind it (DNAT).
-            destination_type="LOCAL" if options.side == "server" else None,
-            comment=f"{MARK}{flow.words}: gets the {HELPER} helper",
-        ),
-        accept(options, flow, "client", peer=peer),
-        accept(options, flow, "server", peer=peer),
+        replace(
+            accept(options, flow, sender, data=True),
+            table="mangle",
+            jump="CONNMARK",
+            connmark=f"!{mark.closed}",
+            set_connmark=mark.let_in,
+        )
+        for flow in data_flows(options)
+        for sender in ("client", "server")
     ]
 
 
-def _watch(options: Options, ip_version: str) -> list[Rule]:
-    """Return the rules that note which control connections are live and which have closed."""
-    chains = Chains(options.prefix)
-    found = []
-    for flow in control_flows(options):
-        for sender in ("client", "server"):
-            packet = replace(
-                accept(options, flow, sender), table="mangle", chain=chains.watch, ctstate=("ESTABLISHED",)
-            )
-            words = f"{MARK}{flow.words}: {sender}"
-            found.append(replace(packet, jump="CONNMARK", closing=True, connmark=CLOSED, comment=f"{words} closes"))
-            if options.tls and direction(options, sender) == "IN":
-                # Not NEW: the sender of a lone SYN may be forged.
-                found += [
-                    replace(
-                        packet,
-                        jump="SET",
-                        source=peer,
-                        connmark=CLOSED,
-                        live_set=chains.live(ip_version),
-                        comment=f"{words} is live",
-                    )
-                    for peer in options.peers[ip_version]
-                ]
-    return found
+def guard(options: Options, ip_version: str) -> list[Rule]:
+    """Return the rules in the chains that all instances share: the jumps to ours, and, last in each, the drop."""
+    found: dict[str, list[Rule]] = {}
+    chains, mark = Chains(options.prefix), marks(options)
+    for each in ends(options, ip_version):
+        for hook, sender, interface, out in _ways(options):
+            words = f"{MARK}FTP {_where(options, interface, out)}: data connections, {sender}"
+            jump = Rule("mangle", GUARD[hook], chains.data(direction(options, sender)), words)
+            jump = replace(jump, in_interface=interface, out_interface=out)
+            found.setdefault(hook, []).append(sent(jump, each, sender))
+    for hook, entries in found.items():
+        words = f"{MARK}data connections that nothing lets in"
+        entries.append(Rule("mangle", GUARD[hook], "DROP", words, connmark=mark.control))
+    return [rule for entries in found.values() for rule in entries]
+
+
+def _ways(options: Options) -> list[tuple[str, str, str | None, str | None]]:
+    """Return where the packets of each end pass: the built-in chain, the end, the interfaces in and out."""
+    incoming, outgoing = SENDERS[options.side]
+    if options.side == "gateway":
+        found = []
+        for interface, out in _pairs(options):
+            found += [("FORWARD", incoming, interface, out), ("FORWARD", outgoing, out, interface)]
+        return found
+    found = [("INPUT", incoming, interface, None) for interface in options.interfaces]
+    return found + [("OUTPUT", outgoing, None, interface) for interface in options.interfaces]
+
+
+def _where(options: Options, interface: str | None, out: str | None) -> str:
+    """Say where packets pass."""
+    if options.side == "gateway":
+        return f"from {interface or 'any interface'} to {out or 'any interface'}"
+    return f"on {interface or out or 'any interface'}"
+
+
+def groups(ports: Iterable[str]) -> list[str]:
+    """Return the ports in as few groups as the match multiport can hold."""
+    found: list[list[str]] = []
+    for port in ports:
+        slots = sum(1 + (":" in other) for other in found[-1]) if found else MULTIPORT_SLOTS
+        if slots + 1 + (":" in port) > MULTIPORT_SLOTS:
+            found.append([])
+        found[-1].append(port)
+    return [",".join(group) for group in found]
+
+
+def server_ports(options: Options) -> list[str | None]:
+    """Return the ports, in groups, that the server's end of all that the rules of mangle mark has; None is any."""
+    ports = [*options.control_ports]
+    for flow in tls_flows(options):
+        if flow.server_port is None:
+            return [None]
+        ports.append(flow.server_port)
+    return [*groups(ports)]
 
 
 def _tls(options: Options, flow: Flow, ip_version: str) -> list[Rule]:
@@ -247,106 +456,82 @@ def _tls(options: Options, flow: Flow, ip_version: str) -> list[Rule]:
 
 
 def _icmp(options: Options, ip_version: str) -> list[Rule]:
-    """Return the rules that accept the ICMP errors of FTP's connections and of no others."""
+    """Return the rules that accept ICMP errors; only those of our connections get there."""
     chains = Chains(options.prefix)
-
-    def accepted(words: str) -> Rule:
-        return Rule("filter", chains.icmp, "ACCEPT", comment=f"{MARK}ICMP errors of {words}")
-
-    found = [
+    return [
         Rule(
             table="filter",
             chain=chains.control(way),
-            jump=chains.icmp,
+            jump="ACCEPT",
             protocol=ICMP[ip_version],
             ctstate=("RELATED",),
             comment=f"{MARK}ICMP errors (path MTU)",
         )
         for way in (("IN", "OUT") if options.side == "gateway" else ("IN",))
     ]
-    found.append(replace(accepted(f"data connections of the {HELPER} helper"), helper=HELPER))
-    for flow in control_flows(options) + tls_flows(options):
-        ports = flow.client_port, flow.server_port
-        opener, opened = ports if flow.opened_by == "client" else reversed(ports)
-        found.append(replace(accepted(flow.words), opener_port=opener, opened_port=opened))
-    return found
 
 
 def jumps(options: Options, ip_version: str) -> list[Rule]:
-    """Return the jumps from the built-in chains into ours."""
-    if options.state == "absent" or not options.peers.get(ip_version):
+    """Return the jumps from the built-in chains into ours and those that all instances share."""
+    if not ends(options, ip_version):
         return []
-    chains = Chains(options.prefix)
-    if options.side == "gateway":
-        return _gateway_jumps(options, chains, ICMP[ip_version])
-    found: list[Rule] = []
-    for interface in options.interfaces:
-        comment = f"{MARK}FTP on {interface or 'any interface'}"
-        into = Rule("filter", "INPUT", chains.control("IN"), comment=comment, in_interface=interface)
-        out = Rule("filter", "OUTPUT", chains.control("OUT"), comment=comment, out_interface=interface)
-        found += [
-            _of_control(options, replace(out, table="raw", jump=chains.helper), "client")
-            if options.side == "client"
-            else _of_control(options, replace(into, table="raw", chain="PREROUTING", jump=chains.helper), "client"),
-            _of_control(options, replace(into, table="mangle", jump=chains.watch), SENDERS[options.side][0]),
-            _of_control(options, replace(out, table="mangle", jump=chains.watch), SENDERS[options.side][1]),
-            into,
-            out,
-        ]
-    return found
+    chains, ours = Chains(options.prefix), f"!{marks(options).none}"
+    raw: dict[Rule, None] = {}
+    marked: dict[Rule, None] = {}
+    accepting: list[Rule] = []
+    client_comes_in = direction(options, "client") == "IN"
+    for hook, sender, interface, out in _ways(options):
+        words = f"{MARK}FTP {_where(options, interface, out)}"
+        if options.side == "gateway":
+            words += f": {sender}"
+        way = direction(options, sender)
+        jump = Rule("filter", hook, chains.control(way), words, in_interface=interface, out_interface=out)
+        accepting.append(replace(jump, connmark=ours))
+        if sender == "client":
+            for control_ports in groups(options.control_ports):
+                assign = replace(jump, table="raw", jump=chains.helper, protocol="tcp", destination_port=control_ports)
+                if client_comes_in:
+                    words = f"{MARK}FTP {'from' if options.side == 'gateway' else 'on'} {interface or 'any interface'}"
+                    assign = replace(assign, chain="PREROUTING", out_interface=None, comment=words)
+                raw[assign] = None
+        for ports in server_ports(options):
+            mark = replace(jump, table="mangle", jump=chains.marking, protocol="tcp")
+            if options.side == "gateway":
+                # One for both ends and all interfaces, which the rules behind it tell apart.
+                mark = replace(mark, in_interface=None, out_interface=None, port=ports, comment=f"{MARK}FTP")
+            elif sender == "client":
+                mark = replace(mark, destination_port=ports)
+            else:
+                mark = replace(mark, source_port=ports)
+            marked[mark] = None
+    guarded = [
+        Rule(
+            "mangle",
+            hook,
+            GUARD[hook],
+            f"{MARK}data connections of the {HELPER} helper: guard",
+            connmark=f"!{marks(options).let_in}",
+            helper=HELPER,
+        )
+        for hook in dict.fromkeys(hook for hook, *_rest in _ways(options))
+    ]
+    return [*raw, *marked, *guarded, *accepting, *_own_icmp(options, ip_version)]
 
 
-def _of_control(options: Options, jump: Rule, sender: str) -> Rule:
-    """Return a jump narrowed to one end's packets of the control connection, which spares others the rules behind it.
-
-    Several ports make no condition that ansible.builtin.iptables can say of both ends.
-    """
-    if len(options.control_ports) > 1:
-        return jump
-    (flow,) = control_flows(options)
-    rule = accept(options, flow, sender)
-    return replace(jump, protocol=rule.protocol, source_port=rule.source_port, destination_port=rule.destination_port)
-
-
-def _gateway_jumps(options: Options, chains: Chains, icmp: str) -> list[Rule]:
-    found: list[Rule] = []
-    for interface in options.interfaces:
-        comment = f"{MARK}FTP from {interface or 'any interface'}"
-        jump = Rule("raw", "PREROUTING", chains.helper, comment=comment, in_interface=interface)
-        found.append(_of_control(options, jump, "client"))
-        for out in options.out_interfaces:
-            comment = f"{MARK}FTP from {interface or 'any interface'} to {out or 'any interface'}"
-            client = Rule(
-                "filter",
-                "FORWARD",
-                chains.control("IN"),
-                f"{comment}: client",
-                in_interface=interface,
-                out_interface=out,
-            )
-            server = Rule(
-                "filter",
-                "FORWARD",
-                chains.control("OUT"),
-                f"{comment}: server",
-                in_interface=out,
-                out_interface=interface,
-            )
-            found += [client, server]
-            found += [
-                _of_control(options, replace(jump, table="mangle", jump=chains.watch), sender)
-                for sender, jump in (("client", client), ("server", server))
-            ]
-    # Where the narrow link is the gateway's own, the ICMP error is too.
-    return found + [
+def _own_icmp(options: Options, ip_version: str) -> list[Rule]:
+    """Return a gateway's jumps for its own ICMP errors, where the narrow link is its own."""
+    if options.side != "gateway":
+        return []
+    return [
         Rule(
             "filter",
             "OUTPUT",
-            chains.icmp,
+            Chains(options.prefix).control("OUT"),
             comment=f"{MARK}ICMP errors (path MTU) on {interface or 'any interface'}",
-            protocol=icmp,
+            protocol=ICMP[ip_version],
             out_interface=interface,
             ctstate=("RELATED",),
+            connmark=f"!{marks(options).none}",
         )
         for interface in dict.fromkeys(options.interfaces + options.out_interfaces)
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import GUARD, MARK
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import comment_of, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
 
@@ -63,7 +63,8 @@ def counters(saved: str, ip_version: str, prefix: str) -> list[dict[str, Any]]:
         packets, size, rule, chain = counted.groups()
         comment = comment_of(rule) or ""
         target = target_of(rule) or ""
-        if comment.startswith(MARK) and (chain.startswith(f"{prefix}-") or target.startswith(f"{prefix}-")):
+        ours = any(name.startswith(f"{prefix}-") or name in GUARD.values() for name in (chain, target))
+        if comment.startswith(MARK) and ours:
             found.append(
                 {
                     "ip_version": ip_version,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK, Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import GUARD, MARK, Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule, comment_of, same, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, stops
@@ -22,7 +22,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import R
 TABLES = ("raw", "mangle", "filter")
 # The timeout, in seconds, is renewed by each packet of the control connection; a client opens its data connection
 # right after one. The kernel does not enlarge a set from a packet's path: its hash has room for all from the start.
-_ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60")
+# Where it is full, a live address takes the place of another.
+_ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60", "forceadd")
 LIVE_SET = {"ipv4": ("hash:ip", "family", "inet", *_ROOM), "ipv6": ("hash:ip", "family", "inet6", *_ROOM)}
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
@@ -78,6 +79,7 @@ def plan(
         result.conflicts += _conflicts(options, ip_version, ruleset, sets)
         changes[ip_version] = _Changes(options, ip_version, ruleset, exact=exact)
     if result.conflicts:
+        result.conflicts = list(dict.fromkeys(result.conflicts))
         return result
 
     inside = {
@@ -113,9 +115,10 @@ def plan(
 
 def live_sets(options: Options) -> dict[str, str]:
     """Return the name of the set of live addresses of each IP version that wants one."""
-    if not options.tls or options.state == "absent":
+    if not options.tls:
         return {}
-    return {ip_version: Chains(options.prefix).live(ip_version) for ip_version, peers in options.peers.items() if peers}
+    asked = [ip_version for ip_version in IP_VERSIONS if _flows.ends(options, ip_version)]
+    return {ip_version: Chains(options.prefix).live(ip_version) for ip_version in asked}
 
 
 def position_of(options: Options, jump: Rule) -> str:
@@ -171,15 +174,19 @@ def undo(prefix: str, before: Mapping[str, Any], current: Mapping[str, Ruleset],
 
 
 def _own(chains: Chains, table: str, ruleset: Ruleset) -> dict[str, Any]:
-    """Return the chains of an instance in one table, with their rules, and the jumps to them, each with its index."""
+    """Return the chains of an instance in one table, with their rules, and the jumps to them, each with its index.
+
+    The chains that all instances share are among them.
+    """
     here = ruleset.tables.get(table, {})
+    names = [name for name in here if (table, name) in chains.all() or _shared(table, name)]
     return {
-        "chains": {name: list(lines) for name, lines in here.items() if (table, name) in chains.all()},
+        "chains": {name: list(here[name]) for name in names},
         "jumps": [
             [chain, index, line]
             for chain, lines in here.items()
             for index, line in enumerate(lines)
-            if ours(line, chains) and (table, chain) not in chains.all()
+            if chain not in names and (ours(line, chains) or _to_guard(line))
         ],
     }
 
@@ -213,6 +220,21 @@ def ours(line: str, chains: Chains) -> bool:
     return _marked(line) and target_of(line) in [name for _table, name in chains.all()]
 
 
+def _shared(table: str, chain: str) -> bool:
+    """Tell whether a chain is one that all instances share."""
+    return table == "mangle" and chain in GUARD.values()
+
+
+def _to_guard(line: str) -> bool:
+    """Tell whether a rule outside of the shared chains is the jump to one that an instance made."""
+    return _marked(line) and target_of(line) in GUARD.values()
+
+
+def _of_others(chains: Chains, lines: Sequence[str]) -> list[str]:
+    """Return the jumps of other instances in a shared chain."""
+    return [line for line in lines if target_of(line) != "DROP" and not ours(line, chains)]
+
+
 def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str]) -> list[str]:
     """Return why the rules of one IP version cannot become what the options ask for."""
     found = []
@@ -231,7 +253,8 @@ def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mappin
                 "(iptables-save: table is incompatible); move them to a table of another name"
             )
     foreign = _foreign_chains(ruleset, chains)
-    if options.peers.get(ip_version) and options.state == "present":
+    if _flows.ends(options, ip_version):
+        found += _guard_conflicts(options, ip_version, ruleset)
         for (table, name), line in foreign.items():
             found.append(
                 f"chain {name} of table {table} ({ip_version}) is not this role's, as a rule that the role did not "
@@ -244,6 +267,28 @@ def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mappin
                 f"role did not make jumps to it: {line}; remove that rule first"
             )
     return found
+
+
+def _guard_conflicts(options: Options, ip_version: str, ruleset: Ruleset) -> list[str]:
+    """Return why an instance cannot enter the chains that all share."""
+    found = []
+    chains = Chains(options.prefix)
+    drops = {rule.chain: rule.line() for rule in _flows.guard(options, ip_version) if rule.jump == "DROP"}
+    for chain, drop in drops.items():
+        lines = ruleset.chain("mangle", chain)
+        foreign = [line for line in lines if not _marked(line)]
+        if foreign:
+            found.append(
+                f"chain {chain} of table mangle ({ip_version}) holds a rule that this role did not make: {foreign[0]}; "
+                "remove that rule first"
+            )
+        other = next((line for line in lines if target_of(line) == "DROP" and not same(line, drop)), None)
+        if other and _of_others(chains, lines):
+            found.append(
+                f"ftp_connmark: must be the same for all instances on a host, got {_flows.marks(options).both:#x} "
+                f"beside this rule of another one: {other}"
+            )
+    return found[:1]
 
 
 def _foreign_jumps(ruleset: Ruleset, chains: Chains) -> list[tuple[str, str]]:
@@ -297,15 +342,19 @@ class _Changes:
         if _foreign_chains(ruleset, self.own):
             return
         wanted_rules = _flows.rules(options, ip_version)
+        guard = _flows.guard(options, ip_version)
         wanted_jumps = _flows.jumps(options, ip_version)
         self.add_chains(wanted_rules)
-        self.add_rules(wanted_rules)
+        self.write_chains([rule for rule in wanted_rules if rule.table == "mangle"])
+        self.add_rules([rule for rule in wanted_rules if rule.table != "mangle"])
+        self.add_guard(guard)
         for jump in wanted_jumps:
             self.add_jump(jump)
         # From here on in one transaction for each table, so that nothing is missing for a moment.
         for jump in wanted_jumps:
             self.move_jump(jump)
-        self.remove_rules([*wanted_rules, *wanted_jumps])
+        self.remove_rules([*wanted_rules, *guard, *wanted_jumps])
+        self.remove_guard()
         self.remove_chains(wanted_rules)
 
     def add_chains(self, wanted: Sequence[Rule]) -> None:
@@ -316,6 +365,18 @@ class _Changes:
                 self.prepare[table].append(f"-N {name}")
                 self.after.tables.setdefault(table, {})[name] = []
 
+    def write_chains(self, wanted: Sequence[Rule]) -> None:
+        """Write those of our chains anew, each in one go, in which the order counts and is not as it should be."""
+        for chain in dict.fromkeys(rule.chain for rule in wanted):
+            lines = self.after.tables["mangle"][chain]
+            here = [rule.line() for rule in wanted if rule.chain == chain]
+            if len(here) == len(lines) and all(map(same, here, lines)):
+                continue
+            if lines:
+                self.prepare["mangle"].append(f"-F {chain}")
+            self.prepare["mangle"] += here
+            lines[:] = here
+
     def add_rules(self, wanted: Sequence[Rule]) -> None:
         """Add the rules that are missing from our chains."""
         for rule in wanted:
@@ -324,9 +385,27 @@ class _Changes:
                 continue
             if rule.expressible:
                 self.rules.append(rule)
-                lines.append(rule.line())
             else:
                 self.prepare[rule.table].append(rule.line())
+            lines.append(rule.line())
+
+    def add_guard(self, wanted: Sequence[Rule]) -> None:
+        """Add what is missing in the chains that all instances share: jumps first, the drop last."""
+        mangle = self.after.tables.setdefault("mangle", {})
+        for rule in wanted:
+            if rule.chain not in mangle:
+                self.prepare["mangle"].append(f"-N {rule.chain}")
+                mangle[rule.chain] = []
+            lines = mangle[rule.chain]
+            if rule.jump != "DROP":
+                if not any(same(rule.line(), line) for line in lines):
+                    self.prepare["mangle"].append(_insert(rule.line(), 1))
+                    lines.insert(0, rule.line())
+            elif not lines or not same(lines[-1], rule.line()) or target_of(lines[-2] if lines[1:] else "") == "DROP":
+                for line in [line for line in lines if target_of(line) == "DROP"]:
+                    self.prepare["mangle"].append(_delete(line))
+                    lines.remove(line)
+                self.prepare["mangle"].append(rule.line())
                 lines.append(rule.line())
 
     def well_placed(self, jump: Rule, index: int) -> bool:
@@ -343,6 +422,8 @@ class _Changes:
         self.after.policies.setdefault((jump.table, jump.chain), "ACCEPT")
         if any(same(jump.line(), line) for line in lines):
             return
+        if jump.helper or not jump.expressible:
+            return  # move_jump()'s
         index = place(self.options, self.after, jump)
         arguments = jump.arguments(self.ip_version)
         if index < len(lines):
@@ -351,7 +432,7 @@ class _Changes:
         lines.insert(index, jump.line())
 
     def move_jump(self, jump: Rule) -> None:
-        """Leave a jump once, at its place."""
+        """Leave a jump once, at its place; add it where no module can."""
         lines = self.after.tables[jump.table][jump.chain]
         standing = [line for line in lines if same(jump.line(), line)]
         if len(standing) == 1 and self.well_placed(jump, lines.index(standing[0])):
@@ -360,8 +441,8 @@ class _Changes:
             lines.remove(line)
             self.finish[jump.table].append(_delete(line))
         index = place(self.options, self.after, jump)
+        self.finish[jump.table].append(_insert(jump.line(), index + 1) if index < len(lines) else jump.line())
         lines.insert(index, jump.line())
-        self.finish[jump.table].append(_insert(jump.line(), index + 1))
 
     def remove_rules(self, wanted: Sequence[Rule]) -> None:
         """Remove the rules of ours that are not wanted, or are there twice; those of a chain that goes go with it."""
@@ -374,7 +455,7 @@ class _Changes:
                 here = [rule.line() for rule in wanted if (rule.table, rule.chain) == (table, chain)]
                 kept: list[str] = []
                 for line in lines:
-                    foreign = not own and not ours(line, self.own)
+                    foreign = not own and not ours(line, self.own) and not self.of_old_guard(line, wanted)
                     asked_for = any(same(line, other) for other in here) and not any(
                         same(line, other) for other in kept
                     )
@@ -383,6 +464,24 @@ class _Changes:
                     else:
                         self.finish[table].append(_delete(line))
                 lines[:] = kept
+
+    def of_old_guard(self, line: str, wanted: Sequence[Rule]) -> bool:
+        """Tell whether a rule is a jump to a shared chain that has got another form."""
+        return _to_guard(line) and any(rule.jump == target_of(line) for rule in wanted)
+
+    def remove_guard(self) -> None:
+        """Remove the shared chains that no instance needs any more."""
+        mangle = self.after.tables.get("mangle", {})
+        gone = [name for name in GUARD.values() if name in mangle]
+        gone = [name for name in gone if all(target_of(line) == "DROP" for line in mangle[name])]
+        for lines in mangle.values():
+            for line in [line for line in lines if _to_guard(line) and target_of(line) in gone]:
+                self.finish["mangle"].append(_delete(line))
+                lines.remove(line)
+        for command in ("-F", "-X"):
+            self.finish["mangle"] += [f"{command} {name}" for name in gone]
+        for name in gone:
+            del mangle[name]
 
     def remove_chains(self, wanted: Sequence[Rule]) -> None:
         """Remove the chains of ours that no rule needs."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-# As iptables prints it: the number of IPPROTO_TCP.
-TCP = "6"
 # The order in which libxt_conntrack prints --ctstate, whatever the order it was given in.
 _CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
 
@@ -23,15 +21,14 @@ class Rule:
     """A rule of one table and chain.
 
     All text is in the form that iptables prints: networks with their prefix length,
-    ports as C(21) or C(1024:65535). With O(jump=CT), O(helper) is assigned to the
-    connection; with any other jump it is matched. O(live_set) likewise: with O(jump=SET)
-    the packet's sender enters it, with any other jump the packet's O(live_end) (C(src)
-    or C(dst)) must be in it.
+    ports as C(21), C(1024:65535) or C(21,990,50000:50099). With O(jump=CT), O(helper) is
+    assigned to the connection; with any other jump it is matched. O(live_set) likewise:
+    with O(jump=SET) the packet's sender enters it, with any other jump the packet's
+    O(live_end) (C(src) or C(dst)) must be in it.
 
-    O(opener_port) and O(opened_port) are the ports of a connection of TCP as its first
-    packet had them, whatever this packet is, such as an ICMP error. O(closing) is for the
-    packets of TCP that end a connection. O(connmark) is a mark with its mask that, with
-    O(jump=CONNMARK), the connection gets, and with any other jump must not have.
+    O(port) is the packet's source or destination port. O(closing) is for the packets of TCP
+    that end a connection. O(connmark) is a mark with its mask that the connection must have, or, after a C(!),
+    must not have; O(set_connmark) is what O(jump=CONNMARK) makes of it.
     """
 
     table: str
@@ -45,12 +42,15 @@ class Rule:
     out_interface: str | None = None
     source_port: str | None = None
     destination_port: str | None = None
+    port: str | None = None
     destination_type: str | None = None
     ctstate: tuple[str, ...] = ()
-    opener_port: str | None = None
-    opened_port: str | None = None
+    ctstatus: str | None = None
+    ctexpire: str | None = None
+    ctdir: str | None = None
     closing: bool = False
     connmark: str | None = None
+    set_connmark: str | None = None
     live_set: str | None = None
     live_end: str | None = None
     helper: str | None = None
@@ -58,7 +58,16 @@ class Rule:
     @property
     def expressible(self) -> bool:
         """Tell whether the arguments of a module can say this rule."""
-        return self.jump not in ("SET", "CONNMARK") and not (self.opener_port or self.opened_port)
+        beyond_both = (
+            self.jump in ("SET", "CONNMARK"),
+            self.port,
+            self.ctstatus,
+            self.ctexpire,
+            self.ctdir,
+            self.closing,
+            "," in (self.source_port or ""),
+        )
+        return not any(beyond_both) and (self.helper is not None or not self.connmark)
 
     def spec(self) -> list[str]:
         """Return the rule's specification: what follows C(-A CHAIN), one word an item."""
@@ -70,22 +79,29 @@ class Rule:
             ("-p", self.protocol),
         )
         states = ",".join(sorted(self.ctstate, key=_CTSTATES.index))
+        mark = self.connmark or ""
         for match, *flags in (
             (
+                "multiport",
+                ("--sports", _several(self.source_port)),
+                ("--dports", _several(self.destination_port)),
+                ("--ports", self.port),
+            ),
+            (
                 self.protocol,
-                ("--sport", self.source_port),
-                ("--dport", self.destination_port),
+                ("--sport", _one(self.source_port)),
+                ("--dport", _one(self.destination_port)),
                 ("!", "--tcp-flags", "FIN,RST", "NONE" if self.closing else None),
             ),
             ("addrtype", ("--dst-type", self.destination_type)),
             (
                 "conntrack",
                 ("--ctstate", states or None),
-                ("--ctproto", TCP if self.opener_port or self.opened_port else None),
-                ("--ctorigsrcport", self.opener_port),
-                ("--ctorigdstport", self.opened_port),
+                ("--ctstatus", self.ctstatus),
+                ("--ctexpire", self.ctexpire),
+                ("--ctdir", self.ctdir),
             ),
-            ("connmark", ("!", "--mark", self.connmark if self.jump != "CONNMARK" else None)),
+            ("connmark", (*(["!"] if mark.startswith("!") else []), "--mark", mark.lstrip("!") or None)),
             ("set", ("--match-set", self.live_set, self.live_end)),
             ("helper", ("--helper", self.helper if self.jump != "CT" else None)),
             ("comment", ("--comment", self.comment)),
@@ -98,8 +114,8 @@ class Rule:
             words += ["--helper", self.helper]
         if self.live_set is not None and self.jump == "SET":
             words += ["--add-set", self.live_set, "src", "--exist"]
-        if self.connmark is not None and self.jump == "CONNMARK":
-            words += ["--set-xmark", self.connmark]
+        if self.set_connmark is not None:
+            words += ["--set-xmark", self.set_connmark]
         return words
 
     def line(self) -> str:
@@ -114,6 +130,7 @@ class Rule:
 
         :arg ip_version: V(ipv4), V(ipv6) or V(both)
         """
+        several = _several(self.destination_port)
         values = {
             "table": self.table,
             "chain": self.chain,
@@ -125,16 +142,27 @@ class Rule:
             "in_interface": self.in_interface,
             "out_interface": self.out_interface,
             "source_port": self.source_port,
-            "destination_port": self.destination_port,
+            "destination_port": _one(self.destination_port),
+            "destination_ports": several.split(",") if several else None,
             "destination_type": self.destination_type,
             "ctstate": list(self.ctstate),
-            "connmark": f"!{self.connmark}" if self.connmark else None,
+            "connmark": self.connmark,
             "match_set": self.live_set,
             "match_set_flags": self.live_end,
             "helper": self.helper,
             "ip_version": ip_version,
         }
         return {name: value for name, value in values.items() if value}
+
+
+def _one(ports: str | None) -> str | None:
+    """Return the ports where they are one, or one range."""
+    return None if ports is None or "," in ports else ports
+
+
+def _several(ports: str | None) -> str | None:
+    """Return the ports where they are several, which is the match multiport's to say."""
+    return ports if ports is not None and "," in ports else None
 
 
 def _flags(*flags: tuple[str | None, ...]) -> list[str]:

@@ -94,8 +94,8 @@ options:
     default: []
   connmark:
     description:
-      - A connection mark with its mask that the connection does not have, such as V(!0x1/0x1). The connections that
-        a helper announces begin with the mark of their control connection.
+      - A connection mark with its mask that the connection has, such as V(0x1/0x1), or does not have, such as
+        V(!0x1/0x1). The connections that a helper announces begin with the mark of their control connection.
       - Not with O(jump=CT), which comes before there is a connection.
     type: str
   comment:
@@ -272,11 +272,11 @@ def main() -> None:
     if assigns and table != "raw":
         module.fail_json(msg=f"table: must be raw where jump is CT, got {table!r}")
     connmark = module.params["connmark"]
-    if connmark and (assigns or not re.fullmatch(r"!(0x[0-9a-f]{1,8})/(0x[0-9a-f]{1,8})", connmark)):
-        module.fail_json(msg=f"connmark: must be such as !0x1/0x1, and not with jump CT, got {connmark!r}")
+    if connmark and (assigns or not re.fullmatch(r"!?0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}", connmark)):
+        module.fail_json(msg=f"connmark: must be such as 0x1/0x1 or !0x1/0x1, and not with jump CT, got {connmark!r}")
     rule = Rule(
         table=table,
-        connmark=connmark[1:] if connmark else None,
+        connmark=connmark,
         ctstate=tuple(module.params["ctstate"]),
         **{
             name: module.params[name]

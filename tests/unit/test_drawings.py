@@ -47,12 +47,15 @@ def lines(rules: list[Rule]) -> list[str]:
 @pytest.mark.parametrize(("name", "inputs"), ALL_RULES)
 def test_drawing_of_a_side_has_every_rule_once_and_no_other(name: str, inputs: dict[str, Any], ip_version: str) -> None:
     options = parse(**inputs)
-    assert drawn(name) == lines(_flows.rules(options, ip_version) + _flows.jumps(options, ip_version))
+    inside = _flows.rules(options, ip_version) + _flows.guard(options, ip_version)
+    assert drawn(name) == lines(inside + _flows.jumps(options, ip_version))
 
 
 @pytest.mark.parametrize(("name", "inputs"), OPENING_RULES)
 def test_drawing_of_a_mode_has_every_rule_that_opens_once_and_no_other(name: str, inputs: dict[str, Any]) -> None:
-    rules = [rule for rule in _flows.rules(parse(**inputs), "ipv4") if rule.protocol != "icmp"]
+    options = parse(**inputs)
+    inside = _flows.rules(options, "ipv4") + _flows.guard(options, "ipv4")
+    rules = [rule for rule in inside if rule.protocol != "icmp"]
     opening = [rule for rule in rules if rule.jump == "CT" or {"NEW", "RELATED"} & set(rule.ctstate)]
     entering = [rule for rule in rules if rule.jump in {rule.chain for rule in opening}]
     assert drawn(name) == lines(opening + entering)

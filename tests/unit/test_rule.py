@@ -30,8 +30,14 @@ def test_rule_renders_as_iptables_prints_it(path: Path) -> None:
     expected: dict[tuple[str, str], list[str]] = {}
     for prefix, inputs in INSTANCES.items():
         options = _options.parse({**DEFAULTS, **inputs, "chain_prefix": prefix}, ["eth0"], [])
-        for rule in [*_flows.rules(options, ip_version), *_flows.jumps(options, ip_version)]:
-            expected.setdefault((rule.table, rule.chain), []).append(rule.line())
+        for rule in [
+            *_flows.rules(options, ip_version),
+            *_flows.guard(options, ip_version),
+            *_flows.jumps(options, ip_version),
+        ]:
+            lines = expected.setdefault((rule.table, rule.chain), [])
+            if rule.line() not in lines:  # the instances share the guard
+                lines.append(rule.line())
     found = {
         (table, chain): lines
         for table, chains in ruleset.tables.items()

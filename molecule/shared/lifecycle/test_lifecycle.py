@@ -90,23 +90,30 @@ DAMAGES: list[tuple[str, list[str]]] = [
     ("jump doubled", [JUMP, JUMP]),
     ("jump altered", [f"-D{JUMP[2:]}", JUMP.replace("-i eth0", "-i eth0 -p tcp")]),
     ("helper rule deleted", ["-t raw -F FTP-HELPER"]),
-    ("jumps all flushed by another tool", ["-F INPUT", "-F OUTPUT", "-t raw -F PREROUTING"]),
+    ("guard's drop deleted", ["-t mangle -D HOSTFW-INPUT 2"]),
+    ("guard flushed", ["-t mangle -F HOSTFW-OUTPUT"]),
+    ("guard lets everything in", ["-t mangle -I HOSTFW-INPUT 1 -m comment --comment hostfw.conntrack:\\ x -j RETURN"]),
+    ("marks in another order", ["-t mangle -D FTP-CONTROL 1", "-t mangle -I FTP-CONTROL 1 -j RETURN"]),
+    (
+        "data connections let in from everywhere",
+        ["-t mangle -I FTP-DATA-IN 1 -j CONNMARK --set-xmark 0x20000000/0x30000000"],
+    ),
+    ("jumps all flushed by another tool", ["-F INPUT", "-F OUTPUT", "-t raw -F PREROUTING", "-t mangle -F INPUT"]),
 ]
 
 
 @pytest.mark.parametrize("damage", [damage[1] for damage in DAMAGES], ids=[damage[0] for damage in DAMAGES])
 def test_damaged_rules_are_put_right(converged: Host, damage: list[str]) -> None:
     host = converged
-    good = sorted(line for line in host.rules().splitlines() if "FTP" in line)
+    good = parts(host.rules())[0]
     for program in PROGRAMS:
         for command in damage:
             host.shell.check_output(f"{program} {command}")
     damaged = host.rules()
     run = host.role()
     assert run.changed > 0
-    assert sorted(line for line in host.rules().splitlines() if "FTP" in line) == good
-    others = [line for line in damaged.splitlines() if "FTP" not in line]
-    assert [line for line in host.rules().splitlines() if "FTP" not in line] == others
+    assert parts(host.rules())[0] == good
+    assert parts(host.rules())[1] == parts(damaged)[1]
 
 
 INSTANCES: list[dict[str, Any]] = [
@@ -376,7 +383,7 @@ def test_helper_rule(host: Host, ansible: Callable[..., str], arguments: dict[st
 def test_helper_rule_says_what_is_wrong(host: Host, ansible: Callable[..., str]) -> None:
     missing = ansible(host, {"helper": "ftp", "chain": "NOWHERE", "jump": "ACCEPT"})
     assert "iptables -A failed: iptables" in missing
-    assert "connmark: must be such as !0x1/0x1, and not with jump CT, got '0x1'" in ansible(
+    assert "connmark: must be such as 0x1/0x1 or !0x1/0x1, and not with jump CT, got '0x1'" in ansible(
         host, {"helper": "ftp", "chain": "INPUT", "jump": "ACCEPT", "connmark": "0x1"}
     )
     assert "table: must be raw where jump is CT, got 'filter'" in ansible(

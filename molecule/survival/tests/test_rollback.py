@@ -15,7 +15,7 @@ TOO_FAR = [
     "-A FTP-DATA-IN -j FAR0",
 ]
 # Passive mode only, with a foreign rule in our chain from which the kernel will refuse the jump to it.
-REFUSED = "Add the missing FTP rules: INPUT: FTP on eth0 (IPv4): "
+REFUSED = "Place the jumps, and remove what the role does not want any more: "
 TAKEN_BACK = "is taken back: they are as they were before it"
 
 

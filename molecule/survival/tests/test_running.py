@@ -23,8 +23,8 @@ DAMAGES = (
     "-A FTP-OUT -p tcp -m tcp --sport 21 -m conntrack --ctstate ESTABLISHED -j ACCEPT",
     "-I FTP-IN 1 -p tcp -m tcp --dport 80 -j ACCEPT",
     "-I FTP-DATA-IN 1 -m limit --limit 5/min -j LOG",
-    "-D FTP-ICMP 1",
-    "-F FTP-ICMP",
+    "-t mangle -D HOSTFW-INPUT 2",
+    "-t mangle -I FTP-CONTROL 1 -p tcp -m tcp --dport 80 -j RETURN",
     "-t raw -I FTP-HELPER 1 -p tcp -m tcp --dport 2121 -j CT --helper ftp",
 )
 
