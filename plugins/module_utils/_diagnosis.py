@@ -194,23 +194,23 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         symptom="ftp: connect: timed out, from some networks or from all",
         look='the counter of "FTP on eth0" in iptables-save -c does not move while one connects',
         cause="no packet of the control connection gets to the role's rules: something before the host drops it, such "
-        "as a cloud's security group or another firewall, or it comes in by another interface",
-        cure="open the control port and, for passive mode, the passive ports there; or set ftp_interface to where the "
-        "packets come in (tcpdump -ni any port 21)",
+        "as a cloud's security group or another firewall, or it comes in by another interface or to another port",
+        cure="open the control port and, for passive mode, the passive ports there; or set ftp_interface and "
+        "ftp_control_ports to where the packets come in (tcpdump -ni any tcp)",
         applies=lambda case: (
             case.converged
             and case.stopped("connect")
             and case.counted(r"client opens$") == 0
             and not case.counted(r"gets the \w+ helper$")
-            and not case.counted("^FTP on")
+            and not case.counted("^FTP( |$)")
         ),
     ),
     Diagnosis(
         symptom="ftp: connect: timed out, although the host answers other services",
         look='the counter of "client opens" does not move, that of "FTP on eth0" does',
-        cause="the control connection gets to the role's chains and no rule there accepts it: its port is not in "
-        "ftp_control_ports, or its address not in ftp_allowed_addresses",
-        cure="add the port to ftp_control_ports, or the address to ftp_allowed_addresses",
+        cause="the control connection gets to the role's chains and no rule there is for it: its address is not in "
+        "ftp_allowed_addresses or, on a gateway, that of its server not in ftp_server_addresses",
+        cure="add the address to ftp_allowed_addresses, or to ftp_server_addresses",
         applies=lambda case: case.converged and case.stopped("connect") and case.counted(r"client opens$") == 0,
     ),
     Diagnosis(
