@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -35,7 +36,7 @@ def wanted(inputs: dict[str, Any]) -> list[str]:
 
 
 def one_by_one() -> dict[str, Any]:
-    """Return the rules of a host with the defaults but for those of table mangle, as arguments of modules."""
+    """Return the rules of a host with the defaults as arguments of modules, without the guard and its marks."""
     options = _options.parse(DEFAULTS, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
     plan = _plan.plan(options, {version: _ruleset.Ruleset() for version in _options.IP_VERSIONS}, {}, together=True)
     helper_rules, rules = (
@@ -46,6 +47,9 @@ def one_by_one() -> dict[str, Any]:
         ]
         for items in (plan.helper_rules, plan.rules)
     )
+    # What asks for a mark is no module's to add.
+    jumps = [jump for jump in _flows.jumps(options, "ipv4") if jump.table == "filter"]
+    rules += [replace(jump, connmark=None).arguments("both") for jump in jumps]
     chains = [{"table": table, "chain": chain} for table, chain in _flows.Chains("FTP").all() if table != "mangle"]
     return {"chains": chains, "helper_rules": helper_rules, "rules": rules}
 

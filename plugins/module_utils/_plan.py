@@ -22,8 +22,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import R
 TABLES = ("raw", "mangle", "filter")
 # The timeout, in seconds, is renewed by each packet of the control connection; a client opens its data connection
 # right after one. The kernel does not enlarge a set from a packet's path: its hash has room for all from the start.
-# Where it is full, a live address takes the place of another.
-_ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60", "forceadd")
+_ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60")
 LIVE_SET = {"ipv4": ("hash:ip", "family", "inet", *_ROOM), "ipv6": ("hash:ip", "family", "inet6", *_ROOM)}
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}

@@ -215,7 +215,7 @@ def test_rules_that_cannot_be_read_are_an_error(booted: Booted) -> None:
 def test_sets_are_there_before_any_rule(booted: Booted) -> None:
     booted.run("sets")
     assert (booted.root / "ipset.calls").read_text(encoding="utf-8") == (
-        "-exist restore\ncreate FTP-LIVE-IPV4 hash:ip family inet hashsize 32768 maxelem 65536 timeout 60 forceadd\n"
+        "-exist restore\ncreate FTP-LIVE-IPV4 hash:ip family inet hashsize 32768 maxelem 65536 timeout 60\n"
     )
 
 

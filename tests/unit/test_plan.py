@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options, _plan, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
@@ -143,3 +143,29 @@ def test_jump_that_rules_of_others_have_pushed_up_is_moved_where_asked(exact: bo
     assert (plan.changed, plan.places) == (changed, changed)
     after = plan.after["ipv4"].chain("filter", "INPUT")
     assert (after.index(jump) > after.index(ban)) is changed
+
+
+# Several ports, FTPS and the like make no more of them.
+@pytest.mark.parametrize(
+    ("inputs", "way_in", "way_out"),
+    [
+        ({}, 4, 3),
+        ({"control_ports": ["21", "990", "2121"]}, 4, 3),
+        ({"tls": True, "passive_ports": "50000:50099", "control_ports": ["21", "990"]}, 4, 3),
+        ({"allowed_addresses": ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32"], "mode": "passive"}, 4, 3),
+        ({"side": "client"}, 3, 4),
+        # On a gateway, both pass FORWARD, and what it sends itself may be an ICMP error.
+        ({"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}, 5, 2),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("ip_version", _options.IP_VERSIONS)
+def test_packets_of_other_services_pass_few_rules(
+    inputs: dict[str, Any], way_in: int, way_out: int, ip_version: str
+) -> None:
+    options = _options.parse({**DEFAULTS, **inputs}, INTERFACES, ["eth0"])
+    jumps = _flows.jumps(options, ip_version)
+    # Each asks for something that only packets of FTP have, so that others pass the jump alone.
+    assert all(jump.connmark or jump.destination_port or jump.source_port or jump.port for jump in jumps)
+    assert len([jump for jump in jumps if jump.chain in ("PREROUTING", "INPUT", "FORWARD")]) == way_in
+    assert len([jump for jump in jumps if jump.chain == "OUTPUT"]) == way_out

@@ -59,6 +59,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"ip_versions": ["ipv4"]},
     {"ip_versions": ["ipv6"]},
     {"tls": True, "passive_ports": "50000:50099"},
+    {"connmark": "0x3", "control_ports": ["21", "990"]},
     {"side": "client"},
     {"side": "gateway", "interface": ["eth0"], "out_interface": ["lo", "tun+"]},
 ]
