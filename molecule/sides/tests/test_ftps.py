@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import Any
 
@@ -90,6 +91,43 @@ print(json.dumps({
 """
 
 
+# Senders that do not exist: each sends a SYN to port 21, and then it once more, or an ACK with random numbers.
+FORGE = """
+import ipaddress, json, random, socket, struct, sys, time
+target, network, count, second = sys.argv[1], ipaddress.ip_network(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+version, first_source, there = network.version, int(network[0]), ipaddress.ip_address(target)
+family, level, option = (socket.AF_INET, 0, 3) if version == 4 else (socket.AF_INET6, 41, 36)  # HDRINCL
+raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+raw.setsockopt(level, option, 1)
+raw.connect((target, 0))
+own_port = random.randrange(1024, 65536)
+size = 4 if version == 4 else 16
+if version == 4:
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 6, 0)
+else:
+    header = struct.pack("!IHBB", 6 << 28, 20, 6, 64)
+
+def send(number, flags, sequence, acknowledgment):
+    source = first_source + number
+    # Sums of 16 bits and multiples of 65,535 do not differ.
+    total = source + int(there) + 26 + own_port + 21 + sequence + acknowledgment + (5 << 12 | flags) + 8192
+    raw.send(header + source.to_bytes(size, "big") + there.packed + struct.pack(
+        "!HHIIHHHH", own_port, 21, sequence, acknowledgment, 5 << 12 | flags, 8192, ~(total % 65535) & 0xFFFF, 0
+    ))
+
+start = time.monotonic()
+for first in range(1, count + 1, 500):
+    block = range(first, min(first + 500, count + 1))
+    for number in block:
+        send(number, 2, 1, 0)
+    time.sleep(0.002)
+    for number in block:
+        send(number, *((2, 1, 0) if second == "SYN" else (16, random.getrandbits(32), random.getrandbits(32))))
+    time.sleep(0.002)
+print(time.monotonic() - start)
+"""
+
+
 @pytest.fixture(scope="module")
 def server() -> Host:
     """A server with FTPS on several ports."""
@@ -159,6 +197,45 @@ def test_ten_thousand_clients_at_once(server: Host, version: int) -> None:
     header = server.shell.check_output(f"ipset -terse list FTP-LIVE-IPV{version}")
     print(f"IPv{version}: {found}\n{header}")
     assert (found["control"], found["data"], found["others"]) == (10000, 10000, 0)
+
+
+FORGED = {4: "100.64.0.0/10", 6: "2001:db8:fffe::/112"}
+
+
+@pytest.fixture
+def nowhere(server: Host) -> None:
+    """What the server answers to forged senders is lost."""
+    for version, gateway in ((4, "203.0.113.1"), (6, "2001:db8:1::1")):
+        hosts.gateway.check_output(f"ip route replace blackhole {FORGED[version]}")
+        server.shell.check_output(f"ip route replace {FORGED[version]} via {gateway}")
+
+
+def forge(version: int, count: int, second: str) -> float:
+    """Send from forged senders; return the seconds that it took."""
+    return float(
+        hosts.client.check_output(f"python3 -c %s {SERVER[version]} {FORGED[version]} {count} {second}", FORGE)
+    )
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("second", ["SYN", "ACK"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_no_forged_sender_is_live(server: Host, version: int, second: str) -> None:
+    name = f"FTP-LIVE-IPV{version}"
+    server.shell.check_output(f"ipset flush {name}")
+    forge(version, 100, second)
+    forged = ip_network(FORGED[version])
+    listed = re.findall(r"^(\S+) timeout ", server.shell.check_output(f"ipset list {name}"), re.MULTILINE)
+    assert [address for address in listed if ip_address(address) in forged] == []
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_honest_client_gets_in_beside_75000_forged_senders(server: Host) -> None:
+    seconds = forge(4, 75000, "SYN")
+    assert seconds < 60, "the first ones are no longer in the set"
+    found = hosts.attempts(STAND, SECONDS, [way for way in WAYS if way.ip_version == 4])
+    print(f"75000 senders in {seconds:.1f} s\n{server.shell.check_output('ipset -terse list')}")
+    assert set(found.values()) == {None}, found
 
 
 def test_plain_ftp_passes_beside_it(server: Host) -> None:
