@@ -5,14 +5,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import subprocess
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
 from ftp import Way
-from role import PROGRAMS, SCENARIO, Host
+from role import OTHERS, PROGRAMS, SCENARIO, Host
 
 ADDRESSES = {
     "client": {4: "198.51.100.2", 6: "2001:db8::2"},
@@ -20,6 +21,12 @@ ADDRESSES = {
     "server": {4: "203.0.113.2", 6: "2001:db8:1::2"},
     "other-server": {4: "203.0.113.3", 6: "2001:db8:1::3"},
 }
+GATEWAY = {
+    "client": {4: "198.51.100.1", 6: "2001:db8::1"},
+    "server": {4: "203.0.113.1", 6: "2001:db8:1::1"},
+}
+# No connections are tracked where there is no firewall: the scans would fill the table.
+NO_FIREWALL = ["*raw\n-A PREROUTING -j CT --notrack\n-A OUTPUT -j CT --notrack\nCOMMIT\n*filter\nCOMMIT"] * 2
 AGENT = (Path(__file__).parent / "agent.py").read_text(encoding="utf-8")
 
 
@@ -29,6 +36,7 @@ class Machine:
     def __init__(self, name: str) -> None:
         self.name = name
         self.host = Host(f"{SCENARIO}-{name}")
+        self.open = False
         self.agent = subprocess.Popen(
             ["docker", "exec", "--interactive", self.host.name, "python3", "-c", AGENT],
             stdin=subprocess.PIPE,
@@ -38,26 +46,55 @@ class Machine:
 
     def call(self, function: str, *arguments: object) -> Any:
         """Call one of the agent's functions."""
+        self.start(function, *arguments)
+        return self.finish()
+
+    def start(self, function: str, *arguments: object) -> None:
+        """Start a call, so that another host can work in the meantime."""
         assert self.agent.stdin
-        assert self.agent.stdout
         self.agent.stdin.write(json.dumps([function, arguments]) + "\n")
         self.agent.stdin.flush()
+
+    def finish(self) -> Any:
+        """Return what became of the call that was started."""
+        assert self.agent.stdout
         answer = json.loads(self.agent.stdout.readline())
-        assert "error" not in answer, f"{function}{arguments} on {self.name}: {answer['error']}"
+        assert "error" not in answer, f"on {self.name}: {answer['error']}"
         return answer["result"]
 
-    def load(self, saved: list[str]) -> None:
+    def load(self, saved: Iterable[str]) -> None:
         """Replace all rules."""
+        self.open = False
         for program, rules in zip(PROGRAMS, saved):
             self.call("run", f"{program}-restore", f"{rules}\n")
+
+    def guard(self, saved: Iterable[str]) -> None:
+        """Replace all rules, and take those of the other hosts away."""
+        for other in machines.values():
+            if other is not self and not other.open:
+                other.load(NO_FIREWALL)
+                other.open = True
+        self.load(saved)
+
+    def add(self, lines: Iterable[str], ip_versions: Iterable[int] = (4, 6)) -> None:
+        """Change rules by lines of iptables-restore, each with the name of its table before it."""
+        text = "".join(f"*{table}\n{rule}\nCOMMIT\n" for table, rule in (line.split(" ", 1) for line in lines))
+        for ip_version in ip_versions:
+            self.call("run", f"{PROGRAMS[ip_version == 6]}-restore --noflush", text)
 
     def address(self, ip_version: int) -> str:
         """Return the host's address."""
         return ADDRESSES[self.name][ip_version]
 
+    @cache  # noqa: B019  # there are five, until the end
+    def control(self, ip_version: int) -> int:
+        """Listen on port 21, once for all."""
+        return int(self.call("listen", self.address(ip_version), 21))
+
 
 machines = {name: Machine(name) for name in (*ADDRESSES, "gateway")}
 client, other_client, server, other_server = (machines[name] for name in ADDRESSES)
+gateway = machines["gateway"]
 
 
 @dataclass(frozen=True)
@@ -67,37 +104,67 @@ class Stand:
     side: str
     client: str
     server: str
+    # the built-in chains of these directions
+    chains: dict[str, str] = field(compare=False)
 
     def __str__(self) -> str:
         return self.side
 
     @property
-    def inputs(self) -> dict[str, str]:
+    def inputs(self) -> dict[str, object]:
         """The role's inputs."""
-        inputs = {"ftp_side": self.side, "ftp_interface": "eth0"}
-        return inputs | {"ftp_out_interface": "eth1"} if self.side == "gateway" else inputs
+        inputs: dict[str, object] = {"ftp_side": self.side, "ftp_interface": ["eth0"]}
+        return inputs | {"ftp_out_interface": ["eth1"]} if self.side == "gateway" else inputs
 
     @property
     def machine(self) -> Machine:
         """The host behind the role's rules."""
         return machines[self.side]
 
-    def change(self, way: Way, *rules: str) -> None:
-        """Run iptables; {opener} is the direction of the end that opens data connections, {opened} the other."""
-        ends = self.client, self.server
-        opener, opened = ends if way.mode == "passive" else reversed(ends)
-        for rule in rules:
-            self.machine.call("run", f"{PROGRAMS[way.ip_version == 6]} {rule.format(opener=opener, opened=opened)}")
+    def directions(self, mode: str) -> dict[str, str]:
+        """Return the direction of the end that opens data connections, and of the other one."""
+        ends = (self.client, self.server) if mode == "passive" else (self.server, self.client)
+        return dict(zip(("opener", "opened"), ends))
 
-    def expects(self, shot: Shot) -> bool:
-        """Tell whether a helper has made an expectation of connections to a shot's target."""
-        target = ipaddress.ip_address(shot.target.address(shot.ip_version)).exploded
-        return f" dst={target} sport=0 dport={shot.port} " in self.machine.call(
-            "run", "cat /proc/net/nf_conntrack_expect"
-        )
+    def expectations(self) -> set[tuple[str, int]]:
+        """Return to which addresses and ports the helpers of the kernel expect connections."""
+        listed = self.machine.call("run", "cat /proc/net/nf_conntrack_expect")
+        words = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in listed.splitlines()]
+        return {(word["dst"], int(word["dport"])) for word in words}
 
 
-STANDS = Stand("server", "IN", "OUT"), Stand("client", "OUT", "IN"), Stand("gateway", "IN", "OUT")
+ENDS = {"IN": "INPUT", "OUT": "OUTPUT"}
+STANDS = (
+    Stand("server", "IN", "OUT", ENDS),
+    Stand("client", "OUT", "IN", ENDS),
+    Stand("gateway", "IN", "OUT", {"IN": "FORWARD", "OUT": "FORWARD"}),
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the firewall of others accepts before the role's rules, in INPUT, OUTPUT and FORWARD."""
+
+    name: str
+    states: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules, which stand first."""
+        matches = f"-m conntrack --ctstate {self.states} -j ACCEPT"
+        return [f"filter -I {chain} {matches}" for chain in ("INPUT", "OUTPUT", "FORWARD")] if self.states else []
+
+    def firewall(self, machine: Machine) -> None:
+        """Put the firewall of others on a host."""
+        machine.load(OTHERS)
+        machine.add(self.rules)
+
+
+SITES = Site("strict", ""), Site("established", "ESTABLISHED"), Site("related", "RELATED,ESTABLISHED")
+STRICT, ESTABLISHED, RELATED = SITES
 
 
 @dataclass(frozen=True)
@@ -110,58 +177,103 @@ class Shot:
     port: int
     ip_version: int
 
+    @property
+    def to(self) -> tuple[str, int]:
+        """The address and the port, as the kernel prints them where it expects connections."""
+        return ipaddress.ip_address(self.target.address(self.ip_version)).exploded, self.port
+
     def hits(self, seconds: float) -> bool:
         """Tell whether the connection comes about."""
-        ends = self.source.address(self.ip_version), self.target.address(self.ip_version)
-        listener = self.target.call("listen", ends[1], self.port)
-        connection = self.source.call("connect", ends[0], self.source_port, ends[1], self.port, seconds)
-        if connection is not None:
-            self.source.call("close", connection, True)
-        self.target.call("close", listener, False)
-        return connection is not None
+        return volley([self], seconds)[0]
 
 
-def opens(way: Way, port: int) -> Shot:
+def volley(shots: Sequence[Shot], seconds: float) -> list[bool]:
+    """Try connections, all at once; tell which come about in time."""
+    opened = {(shot.target, shot.target.address(shot.ip_version), shot.port) for shot in shots if shot.port != 21}
+    listeners = [(target, target.call("listen", address, port)) for target, address, port in opened]
+    sources = {shot.source: [other for other in shots if other.source is shot.source] for shot in shots}
+    for source, own in sources.items():
+        ends = [
+            (source.address(shot.ip_version), shot.source_port, shot.target.address(shot.ip_version), shot.port)
+            for shot in own
+        ]
+        source.start("volley", ends, seconds)
+    hits = {id(shot): hit for source, own in sources.items() for shot, hit in zip(own, source.finish())}
+    for target, number in listeners:
+        target.call("close", number, False)
+    return [hits[id(shot)] for shot in shots]
+
+
+def opens(way: Way, port: int, *, to: Machine = client, at: Machine = server) -> Shot:
     """Return the data connection to a port."""
     if way.mode == "passive":
-        return Shot(client, 0, server, port, way.ip_version)
-    return Shot(server, 20, client, port, way.ip_version)
+        return Shot(to, 0, at, port, way.ip_version)
+    return Shot(at, 20, to, port, way.ip_version)
 
 
 class Session:
     """A control connection after its greeting; the helper does not read the first line of either end."""
 
-    def __init__(self, way: Way) -> None:
-        self.way = way
+    def __init__(self, way: Way, client: Machine = client, server: Machine = server) -> None:
+        self.way, self.client, self.server = way, client, server
         ends = client.address(way.ip_version), server.address(way.ip_version)
-        listener = server.call("listen", ends[1], 21)
-        self.ends = {client: client.call("connect", ends[0], 0, ends[1], 21, 10)}
+        listener = server.control(way.ip_version)
+        self.ends = {client: client.call("connect", ends[0], 0, ends[1], 21, SECONDS)}
         assert self.ends[client] is not None, "no control connection"
-        self.ends[server] = server.call("accept", listener)
-        server.call("close", listener, False)
+        self.ports = {client: client.call("port", self.ends[client]), server: 21}
+        self.ends[server] = server.call("accept", listener, self.ports[client])
+        # A line that was to be dropped.
+        self.unheard = ""
+
+    def greet(self) -> Session:
+        """Say the first lines."""
         self.reply("220 ready\r\n")
         self.command("USER anonymous\r\n")
         self.reply("230 welcome\r\n")
+        return self
+
+    @property
+    def announcer(self) -> Machine:
+        """The end that announces ports."""
+        return self.client if self.way.mode == "active" else self.server
+
+    def hearer(self, speaker: Machine) -> Machine:
+        """Return the other end."""
+        return self.server if speaker is self.client else self.client
 
     def command(self, *segments: str) -> None:
         """Have the client say a line."""
-        assert self.arrives(client, segments, SECONDS)
+        assert self.arrives(self.client, segments, SECONDS)
 
     def reply(self, *segments: str) -> None:
         """Have the server say a line."""
-        assert self.arrives(server, segments, SECONDS)
+        assert self.arrives(self.server, segments, SECONDS)
+
+    def say(self, speaker: Machine, *segments: str) -> None:
+        """Have one end say a line in segments."""
+        speaker.call("say", self.ends[speaker], *segments)
+
+    def hears(self, hearer: Machine, line: str, seconds: float) -> bool:
+        """Tell whether an end hears a line in time."""
+        return bool(hearer.call("hear", self.ends[hearer], len(line), seconds) == line)
 
     def arrives(self, speaker: Machine, segments: Iterable[str], seconds: float) -> bool:
         """Have one end say a line in segments; tell whether the other hears it in time."""
         segments = list(segments)
-        line = "".join(segments)
-        hearer = server if speaker is client else client
-        speaker.call("say", self.ends[speaker], *segments)
-        return bool(hearer.call("hear", self.ends[hearer], len(line), seconds) == line)
+        self.say(speaker, *segments)
+        return self.hears(self.hearer(speaker), "".join(segments), seconds)
+
+    def opens(self, port: int) -> Shot:
+        """Return the data connection to a port of the end that announces it."""
+        return opens(self.way, port, to=self.client, at=self.server)
 
     def announce(self, machine: Machine, port: int) -> None:
         """Announce a port of a host."""
-        assert self.arrives(announcer(self.way), [announcement(self.way, machine, port)], SECONDS)
+        assert self.arrives(self.announcer, [self.announcement(machine, port)], SECONDS)
+
+    def announcement(self, machine: Machine, port: int) -> str:
+        """Return the line that announces a port."""
+        return announcement(self.way, machine, port, own=machine is self.server)
 
     def close(self, first: Machine, *, reset: bool = False) -> None:
         """Close both ends, by FIN or by RST."""
@@ -170,19 +282,39 @@ class Session:
         self.ends = {}
 
     def __enter__(self) -> Session:  # noqa: PYI034  # Python 3.10 has no Self
-        return self
+        return self.greet()
 
     def __exit__(self, *_error: object) -> None:
-        self.close(client, reset=True)
+        self.close(self.client, reset=True)
 
 
-def announcer(way: Way) -> Machine:
-    """Return who announces ports."""
-    return client if way.mode == "active" else server
+class Transfer:
+    """A data connection that stays open."""
+
+    def __init__(self, shot: Shot) -> None:
+        ends = shot.source.address(shot.ip_version), shot.target.address(shot.ip_version)
+        listener = shot.target.call("listen", ends[1], shot.port)
+        near = shot.source.call("connect", ends[0], shot.source_port, ends[1], shot.port, SECONDS)
+        assert near is not None, "no data connection"
+        self.ends = (shot.source, near), (shot.target, shot.target.call("accept", listener))
+        shot.target.call("close", listener, False)
+
+    def moves(self) -> bool:
+        """Tell whether what either end sends arrives."""
+        arrived = []
+        for (speaker, own), (hearer, other) in (self.ends, self.ends[::-1]):
+            speaker.call("say", own, "data")
+            arrived.append(hearer.call("hear", other, 4, SECONDS) == "data")
+        return all(arrived)
+
+    def close(self) -> None:
+        """Close both ends."""
+        for machine, number in self.ends:
+            machine.call("close", number, True)
 
 
-def announcement(way: Way, machine: Machine, port: int) -> str:
-    """Return the line that announces a port."""
+def announcement(way: Way, machine: Machine, port: int, *, own: bool = True) -> str:
+    """Return the line that announces a port; own is whether the host is the one that says so."""
     address = machine.address(way.ip_version)
     numbers = f"{address},{port // 256},{port % 256}".replace(".", ",")
     return {
@@ -190,9 +322,7 @@ def announcement(way: Way, machine: Machine, port: int) -> str:
         "EPRT": f"EPRT |{1 if way.ip_version == 4 else 2}|{address}|{port}|\r\n",
         "PASV": f"227 Entering Passive Mode ({numbers}).\r\n",
         # RFC 2428 leaves network and address empty.
-        "EPSV": f"229 Entering Extended Passive Mode (|||{port}|)\r\n".replace(
-            "||", "||" if machine is server else f"|{address}", 1
-        ),
+        "EPSV": f"229 Entering Extended Passive Mode (|||{port}|)\r\n".replace("||", "||" if own else f"|{address}", 1),
     }[way.command]
 
 
@@ -200,7 +330,10 @@ def announcement(way: Way, machine: Machine, port: int) -> str:
 SECONDS = 10
 REFUSED_SECONDS = 0.5
 # An expectation lives for five minutes: no port is announced twice.
-high_ports = count(40000)
 low_ports = count(100)
+service_ports = count(5432)
+NARROW = "40000:44999"
+high_ports = count(40000)
+outside_ports = count(45000)
 # In each, cutting off the last digit leaves a port that is announced nowhere else.
-cut_ports = count(50100)
+cut_ports = cycle(range(50100, 50175))

@@ -1,0 +1,108 @@
+"""The rules of hosts to which the role has been applied, behind each firewall of others.
+
+The role runs once for all; the other rules are those that its plan ends with, which takes no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset
+from lab import NARROW, STANDS, Machine, Site, Stand, machines
+from role import OTHERS
+from wanted import DEFAULTS as ROLE_DEFAULTS
+from wanted import LOCAL_PORTS
+
+IP_VERSIONS = ("ipv4", "ipv6")
+Rulesets = Mapping[str, _ruleset.Ruleset]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs of the role, besides those that say where the host stands."""
+
+    name: str
+    values: tuple[tuple[str, object], ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def passes(self, mode: str) -> bool:
+        """Tell whether data connections of a mode are to pass."""
+        return dict(self.values).get("ftp_mode", "both") in ("both", mode)
+
+
+DEFAULTS = Inputs("both")
+ACTIVE = Inputs("active", (("ftp_mode", "active"),))
+PASSIVE = Inputs("passive", (("ftp_mode", "passive"), ("ftp_passive_ports", NARROW)))
+
+
+def read(saved: Iterable[str]) -> Rulesets:
+    """Read what iptables-save and ip6tables-save print."""
+    return {name: _ruleset.parse(text, _plan.TABLES) for name, text in zip(IP_VERSIONS, saved)}
+
+
+def text(rulesets: Rulesets) -> list[str]:
+    """Return rules for iptables-restore and ip6tables-restore."""
+    found = []
+    for ruleset in rulesets.values():
+        lines = []
+        for table, chains in ruleset.tables.items():
+            lines.append(f"*{table}")
+            lines += [f":{chain} {ruleset.policies.get((table, chain), '-')} [0:0]" for chain in chains]
+            lines += [line for rules in chains.values() for line in rules]
+            lines.append("COMMIT")
+        found.append("\n".join(lines))
+    return found
+
+
+def firewall(site: Site, more: Iterable[str] = ()) -> Rulesets:
+    """Return the firewall of others.
+
+    :arg more: rules besides, each with the name of its table before it
+    """
+    rulesets = read(OTHERS)
+    for ruleset in rulesets.values():
+        for table, line in (rule.split(" ", 1) for rule in (*site.rules, *more)):
+            rules = ruleset.tables[table][line.split()[1]]
+            rules.insert(0 if line.startswith("-I") else len(rules), line.replace("-I ", "-A ", 1))
+    return rulesets
+
+
+def planned(current: Rulesets, stand: Stand, **inputs: object) -> Rulesets:
+    """Return what the role is to make of rules."""
+    given = {name.removeprefix("ftp_"): value for name, value in {**stand.inputs, **inputs}.items()}
+    options = _options.parse({**ROLE_DEFAULTS, **given}, ["lo", "eth0", "eth1"], ["eth0"], LOCAL_PORTS)
+    plan = _plan.plan(options, current, {}, together=True)
+    assert not plan.conflicts, plan.conflicts
+    return plan.after
+
+
+@cache
+def rules(stand: Stand, site: Site, inputs: Inputs = DEFAULTS) -> list[str]:
+    """Return the rules of a host to which the role has been applied."""
+    return text(planned(firewall(site), stand, **dict(inputs.values)))
+
+
+def apply() -> None:
+    """Apply the role to all hosts; what says where each stands is in the inventory."""
+    everywhere = ":".join(stand.machine.host.name for stand in STANDS)
+    machines["server"].host.role(converge_hosts=everywhere)
+
+
+def same(machine: Machine, expected: Iterable[str]) -> bool:
+    """Tell whether a host's rules are these, but for the places of jumps."""
+    found = read(machine.host.save()), read(expected)
+    ours, theirs = (
+        {
+            (ip_version, table, chain): sorted(line.replace("-I ", "-A ", 1) for line in lines)
+            for ip_version, ruleset in rulesets.items()
+            for table, chains in ruleset.tables.items()
+            for chain, lines in chains.items()
+            if lines
+        }
+        for rulesets in found
+    )
+    return ours == theirs
