@@ -1,4 +1,4 @@
-# make test: the tests. make proof: every side, attack, server and client, reboots, crashes, neighbours; CI does both.
+# make test: the tests. make proof: every side, attack, server and client, reboots, crashes, neighbours.
 # make demo: what the role changes, by real transfers, then ftp_check; SIDE=server, client or gateway.
 # make bench: what it costs, beside firewalld, ufw and a loop of ansible.builtin.iptables; writes docs/benchmarks.md.
 # make versions: the role with every supported ansible-core, on hosts with Python 3.9, 3.11 and 3.13.
@@ -7,63 +7,73 @@
 # All set up what they need: virtual environment, container engine, images.
 
 SIDE := server
-SCENARIOS := lifecycle legacy mutants matrix active passive refusals default
-PROOF := reboot survival neighbours attacks sides zoo check
+# The longest first, so that none is left alone at the end.
+SCENARIOS := lifecycle legacy mutants matrix active passive default refusals
+PROOF := reboot survival sides neighbours attacks check zoo
 VENV := .venv
 PUBLISH := .cache/publish
+COLLECTION := .cache/ansible_collections/hostfw/conntrack
 CORES :=
+# What does not need each other runs at the same time.
+MAKEFLAGS += --jobs=3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
 
-.PHONY: test lint unit molecule proof demo zoo bench versions sanity docs clean
+.PHONY: test lint unit molecule proof demo zoo bench versions sanity docs clean engine images
 
-test: lint unit molecule
+test: molecule lint unit
 
-$(VENV)/ready: requirements.txt
+$(VENV)/bin/pip:
 	python3 -m venv $(VENV) || (apt-get install --yes python3-venv && python3 -m venv $(VENV))
-	$(VENV)/bin/pip install --quiet --requirement requirements.txt
-	molecule/shared/dependency
+
+# Most of what the package ansible brings is never run, so never compiled.
+$(VENV)/ready: requirements.txt | $(VENV)/bin/pip $(COLLECTION)
+	$(VENV)/bin/pip install --quiet --no-compile --requirement requirements.txt
 	touch $@
+
+$(COLLECTION):
+	molecule/shared/dependency
+
+# Not while apt-get installs python3-venv: it lets no other apt-get in.
+engine: | $(VENV)/bin/pip
+	tests/engine
+
+# Once, before several scenarios want them at the same time.
+images: engine | $(COLLECTION)
+	molecule/shared/dependency bullseye bookworm trixie
 
 lint: $(VENV)/ready
 	ruff format --check
 	ruff check
-	cd .cache/ansible_collections/hostfw/conntrack/plugins && MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy . ../docs/draw
+	cd $(COLLECTION)/plugins && MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy . ../docs/draw
 	ansible-lint
 	antsibull-changelog lint
 
 unit: $(VENV)/ready
 	pytest tests/unit
 
-molecule: $(VENV)/ready
-	tests/engine
+molecule: $(VENV)/ready images
 	tests/molecule $(SCENARIOS)
 
-proof: $(VENV)/ready
-	tests/engine
+proof: $(VENV)/ready images
 	tests/molecule $(PROOF)
 
-demo: $(VENV)/ready
-	tests/engine
+demo: $(VENV)/ready images
 	tests/demo $(SIDE)
 
-zoo: $(VENV)/ready
-	tests/engine
+zoo: $(VENV)/ready images
 	UPDATE_GOLDEN=1 tests/molecule zoo
 
-bench: $(VENV)/ready
+bench: $(VENV)/ready images
 	$(VENV)/bin/pip install --quiet matplotlib==3.11.2
-	tests/engine
 	tests/bench
 
-versions: $(VENV)/ready
-	tests/engine
+versions: $(VENV)/ready images
 	tests/versions $(CORES)
 
-$(PUBLISH)/ready: tests/publish.txt
+$(PUBLISH)/ready: tests/publish.txt | $(VENV)/bin/pip $(COLLECTION)
 	python3 -m venv --clear $(PUBLISH)
 	$(PUBLISH)/bin/pip install --quiet --no-compile --requirement tests/publish.txt
-	molecule/shared/dependency
 	touch $@
 
 sanity docs: export PATH := $(CURDIR)/$(PUBLISH)/bin:$(PATH)

@@ -230,8 +230,10 @@ def _to_guard(line: str) -> bool:
 
 
 def _of_others(chains: Chains, lines: Sequence[str]) -> list[str]:
-    """Return the jumps of other instances in a shared chain."""
-    return [line for line in lines if target_of(line) != "DROP" and not ours(line, chains)]
+    """Return the jumps of other instances in a shared chain, and the drop behind them."""
+    found = [line for line in lines if _marked(line) and not ours(line, chains)]
+    jumps = [line for line in found if re.search("-DATA-(IN|OUT)$", target_of(line) or "")]
+    return [*jumps, *(line for line in found if target_of(line) == "DROP")] if jumps else []
 
 
 def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str]) -> list[str]:
@@ -275,11 +277,10 @@ def _guard_conflicts(options: Options, ip_version: str, ruleset: Ruleset) -> lis
     drops = {rule.chain: rule.line() for rule in _flows.guard(options, ip_version) if rule.jump == "DROP"}
     for chain, drop in drops.items():
         lines = ruleset.chain("mangle", chain)
-        foreign = [line for line in lines if not _marked(line)]
-        if foreign:
+        if lines and not any(_marked(line) for line in lines):
             found.append(
-                f"chain {chain} of table mangle ({ip_version}) holds a rule that this role did not make: {foreign[0]}; "
-                "remove that rule first"
+                f"chain {chain} of table mangle ({ip_version}) is not this role's, as it holds rules that the role did "
+                f"not make: {lines[0]}; rename that chain"
             )
         other = next((line for line in lines if target_of(line) == "DROP" and not same(line, drop)), None)
         if other and _of_others(chains, lines):
@@ -451,10 +452,14 @@ class _Changes:
                 own = (table, chain) in self.own.all()
                 if own and (table, chain) not in staying:
                     continue
+                others: list[str] = []
+                if _shared(table, chain) and any(_marked(line) for line in lines):
+                    own, others = True, _of_others(self.own, lines)
                 here = [rule.line() for rule in wanted if (rule.table, rule.chain) == (table, chain)]
                 kept: list[str] = []
                 for line in lines:
                     foreign = not own and not ours(line, self.own) and not self.of_old_guard(line, wanted)
+                    foreign = foreign or line in others
                     asked_for = any(same(line, other) for other in here) and not any(
                         same(line, other) for other in kept
                     )
@@ -472,7 +477,8 @@ class _Changes:
         """Remove the shared chains that no instance needs any more."""
         mangle = self.after.tables.get("mangle", {})
         gone = [name for name in GUARD.values() if name in mangle]
-        gone = [name for name in gone if all(target_of(line) == "DROP" for line in mangle[name])]
+        needed = [target_of(line) for lines in mangle.values() for line in lines if not _marked(line)]
+        gone = [name for name in gone if not mangle[name] and name not in needed]
         for lines in mangle.values():
             for line in [line for line in lines if _to_guard(line) and target_of(line) in gone]:
                 self.finish["mangle"].append(_delete(line))

@@ -10,6 +10,7 @@ import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
 from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan, ftp_probe
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, planned
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROLE = PROJECT / "roles/ftp"
@@ -107,3 +108,18 @@ def test_one_task_of_ftp_check_runs_on_the_controller_for_all_hosts() -> None:
     (play,) = load(PROJECT / "playbooks/ftp_check.yml")
     there = [task for task in tasks(play["tasks"]) if task.get("delegate_to") == "localhost"]
     assert [task.get("run_once") for task in there] == [True]
+
+
+def test_role_hands_every_argument_of_a_planned_rule_to_its_module() -> None:
+    handed = {
+        module: set(task[module])
+        for task in tasks(load(ROLE / "tasks/steps.yml"))
+        for module in ("ansible.builtin.iptables", "hostfw.conntrack.helper_rule")
+        if module in task
+    }
+    for case in CASES:
+        plan_of_case = planned(case)
+        for module, items in zip(handed, (plan_of_case.helper_rules, plan_of_case.rules)):
+            for item in items:
+                assert set(item) - {"label"} <= handed[module], (case, item)
+    assert list(handed) == ["hostfw.conntrack.helper_rule", "ansible.builtin.iptables"]

@@ -1,6 +1,6 @@
 """Leave out each rule in turn: something that must pass does not.
 
-Those of table mangle let nothing through; what they stop is tested in the scenario attacks.
+Those of table mangle are the guard; the scenario attacks leaves out each of them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def restore(version: int, table: str, line: str) -> None:
 
 
 def test_there_are_rules() -> None:
-    assert len(RULES) == 30
+    assert len(RULES) == 26
 
 
 @pytest.mark.parametrize("version", PROGRAMS)
