@@ -30,7 +30,7 @@ from test_attacks import ACK, FIN, RST, forged_reply
 EXTENDED = [way for way in WAYS if way.command in ("EPRT", "EPSV")]
 PORTS = (1, 65535)
 # To each port twice, and once.
-SEGMENTS = {FIN | ACK: 131_070, RST: 65_535}
+SEGMENTS = {FIN | ACK: 150_000, RST: 65_535}
 
 
 def transfers(sessions: list[Session]) -> list[bool]:
