@@ -137,14 +137,16 @@ def _value(text: str) -> tuple[int, int]:
 def _met(options: Options, ruleset: Ruleset, table: str) -> list[str]:
     """Return the rules of a table that FTP may meet, in chains that it may get to."""
     found: dict[str, None] = {}
-    chains = list(BUILT_IN)
-    for chain in chains:  # which grows meanwhile
-        for line in ruleset.chain(table, chain):
+    todo = list(BUILT_IN)
+    seen = set(todo)
+    while todo:
+        for line in ruleset.chain(table, todo.pop(0)):
             if all(_may_be(options, clause) for clause in clauses(line)):
                 found[line] = None
                 name = target_of(line)
-                if name and ruleset.has(table, name) and name not in chains:
-                    chains.append(name)
+                if name and ruleset.has(table, name) and name not in seen:
+                    seen.add(name)
+                    todo.append(name)
     return list(found)
 
 

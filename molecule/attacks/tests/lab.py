@@ -7,7 +7,6 @@ import json
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ class Machine:
         self.name = name
         self.host = Host(f"{SCENARIO}-{name}")
         self.open = False
+        self.listeners: dict[int, int] = {}
         self.agent = subprocess.Popen(
             ["docker", "exec", "--interactive", self.host.name, "python3", "-c", AGENT],
             stdin=subprocess.PIPE,
@@ -86,10 +86,11 @@ class Machine:
         """Return the host's address."""
         return ADDRESSES[self.name][ip_version]
 
-    @cache  # noqa: B019  # there are five, until the end
     def control(self, ip_version: int) -> int:
         """Listen on port 21, once for all."""
-        return int(self.call("listen", self.address(ip_version), 21))
+        if ip_version not in self.listeners:
+            self.listeners[ip_version] = int(self.call("listen", self.address(ip_version), 21))
+        return self.listeners[ip_version]
 
 
 machines = {name: Machine(name) for name in (*ADDRESSES, "gateway")}
