@@ -24,7 +24,8 @@ def tables(rules: str) -> list[tuple[list[str], list[str]]]:
 
 def of_others(rules: str) -> list[tuple[list[str], list[str]]]:
     """Return the tables without what is the role's."""
-    return tables("".join(line for line in rules.splitlines(keepends=True) if "FTP" not in line))
+    lines = [line for line in rules.splitlines(keepends=True) if "FTP" not in line and "HOSTFW" not in line]
+    return tables("".join(lines))
 
 
 def test_before_the_role_nothing_passes_and_the_module_is_not_loaded(life: Life) -> None:
