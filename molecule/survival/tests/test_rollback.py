@@ -12,10 +12,10 @@ from wanted import parts
 TOO_FAR = [
     *(f"-N FAR{number}" for number in range(16)),
     *(f"-A FAR{number} -j FAR{number + 1}" for number in range(15)),
-    "-A FTP-DATA-IN -j FAR0",
+    "-A FTP-HELPER -j FAR0",
 ]
 # Passive mode only, with a foreign rule in our chain from which the kernel will refuse the jump to it.
-REFUSED = "Place the jumps, and remove what the role does not want any more: "
+REFUSED = "Add the missing FTP rules: PREROUTING: FTP on eth0 (IPv4): "
 TAKEN_BACK = "is taken back: they are as they were before it"
 
 
@@ -40,12 +40,12 @@ def host(servers: list[Host], figures: list[str], request: pytest.FixtureRequest
 
 @pytest.fixture
 def refusing(host: Host) -> Host:
-    """A server with ftp_mode passive, on which the kernel refuses the jump from INPUT, which is missing."""
+    """A server with ftp_mode passive, on which the kernel refuses the jump of table raw, which is missing."""
     host.role(ftp_mode="passive")
-    jump = next(line for line in host.lines("INPUT") if line.endswith("-j FTP-IN"))
-    host.shell.check_output(f"iptables -D{jump[2:]}")
+    jump = next(line for line in host.lines("PREROUTING", "raw") if line.endswith("-j FTP-HELPER"))
+    host.shell.check_output(f"iptables --table raw -D{jump[2:]}")
     for command in TOO_FAR:
-        host.shell.check_output(f"iptables {command}")
+        host.shell.check_output(f"iptables --table raw {command}")
     return host
 
 
@@ -78,7 +78,7 @@ def test_kernel_refuses_a_rule_in_the_middle(refusing: Host) -> None:
 
 def test_next_run_converges_where_the_cause_is_gone(refusing: Host) -> None:
     assert TAKEN_BACK in refusing.attempt(ftp_mode="both").error
-    refusing.shell.check_output("iptables -D FTP-DATA-IN -j FAR0")
+    refusing.shell.check_output("iptables --table raw -D FTP-HELPER -j FAR0")
     refusing.role(ftp_mode="both")
     assert refusing.role(ftp_mode="both").changed == 0
 
