@@ -79,7 +79,7 @@ class Neighbour:
                 table = line if line.startswith("*") else table
                 # The role makes the tables that it needs.
                 unused = line.startswith(("#", "*", "COMMIT")) or re.fullmatch(r":\w+ ACCEPT", line)
-                if not unused and ours is bool(re.search(r"\bFTP-[A-Z]", line)):
+                if not unused and ours is bool(re.search(r"\b(FTP|HOSTFW)-[A-Z]", line)):
                     found.append(f"{program} {table} {line}")
         return found
 
