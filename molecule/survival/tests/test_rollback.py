@@ -108,7 +108,10 @@ def test_files_cannot_be_written(host: Host) -> None:
 
 def test_what_cannot_be_taken_back_is_said(refusing: Host, replaced: Host) -> None:
     assert refusing is replaced
-    replace(replaced, "iptables-restore", "cat > /dev/null; echo no memory >&2; exit 4")
+    # It succeeds once, for the chains, and no more.
+    fails = "if test -e /tmp/once; then cat > /dev/null; echo no memory >&2; exit 4; fi"
+    replaced.shell.check_output("rm -f /tmp/once")
+    replace(replaced, "iptables-restore", f'{fails}; touch /tmp/once; exec iptables-nft-restore "$@"')
     run = replaced.attempt(ftp_mode="both")
     assert "What this run had changed could not be taken back: " in run.error
     assert "The host stands between its old and its new settings" in run.error
