@@ -19,11 +19,10 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import (
     PROGRAMS,
     TABLES,
     live_sets,
-    place,
-    position_of,
 )
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule, same
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._site import position_of
 
 FOLDER = "etc/hostfw-conntrack"
 UNITS = "etc/systemd/system"
@@ -97,102 +96,80 @@ if [ "${1:-}" = sets ]; then
   exit 0
 fi
 
-# Prints what iptables-restore is to read; nothing where all is in order.
+# Prints the rules of chain $1 among the lines $2.
+rules() {
+  printf '%s\n' "$2" | grep -e "^-A $1 " || true
+}
+
+# Prints the number of the rule $1 in the chain with the rules $2; nothing where it is not there.
+number() {
+  printf '%s\n' "$2" | grep -n -x -F -e "$1" | head -n 1 | cut -d : -f 1
+}
+
+# Prints the jumps that are missing among the lines $2 of those in the lines $1, each with its place.
+jumps() {
+  hint=
+  printf '%s\n' "$1" | while IFS= read -r line; do
+    case "$line" in
+      "# "*) hint="${line#??}" && continue ;;
+      "-A "*) ;;
+      *) continue ;;
+    esac
+    chain="${line#-A }"
+    chain="${chain%% *}"
+    here="$(rules "$chain" "$2")"
+    if [ -z "$(number "$line" "$here")" ]; then
+      case "$hint" in
+        "before "*) place="$(number "${hint#before }" "$here")" ;;
+        "after "*) place="$(number "${hint#after }" "$here")" && place="${place:+$((place + 1))}" ;;
+        *) place= ;;
+      esac
+      # Where the rule beside it is gone, it comes first: FTP passes, and the role's next run finds its place.
+      [ "$hint" = last ] && printf '%s\n' "$line" || printf '%s\n' "-I $chain ${place:-1} ${line#-A "$chain" }"
+    fi
+    hint=
+  done
+}
+
+# Prints what iptables-restore is to read to put table $2 of $1 in order; nothing where it is.
 missing() {
-  present="$("$1-save")" && printf '%s\n' "$present" | awk '
-    function add(line) { change = change line "\n" }
-
-    # Tells whether a rule drops all packets of a jump, as it has no other conditions than the interfaces.
-    function ends(line, jump,   part) {
-      gsub(/ -m comment --comment ("([^"\\]|\\.)*"|[^" ]+)/, "", line)
-      sub(/^-A [^ ]+/, "", line)
-      while (match(line, /^ -[io] [^ ]+/)) {
-        part = substr(line, 1, RLENGTH)
-        if (!index(jump, part " ")) return 0
-        line = substr(line, RLENGTH + 1)
-      }
-      return line ~ final[table]
-    }
-
-    # Adds a jump at its place, and to what is known of the host.
-    function place(jump, chain,   at, last, i) {
-      last = size[table, chain] + 1
-      at = hint == "# first" ? 1 : last
-      for (i = 1; hint !~ /^# (first|last)$/ && i < at; i++)
-        if (hint == "# before " here[table, chain, i] || ends(here[table, chain, i], jump)) at = i
-      for (i = last; i > at; i--) here[table, chain, i] = here[table, chain, i - 1]
-      here[table, chain, at] = jump
-      size[table, chain] = last
-      sub(/^-A [^ ]+/, at < last ? "-I " chain " " at : "&", jump)
-      add(jump)
-    }
-
-    # Tells whether a chain holds its rules and no others.
-    function complete(chain,   i) {
-      for (i = 1; i <= count[chain]; i++) if (!((table, rule[chain, i]) in there)) return 0
-      return size[table, chain] == count[chain]
-    }
-
-    BEGIN {
-      final["raw"] = "^ -j (DROP|ACCEPT|CT|NOTRACK)( |$)"
-      final["mangle"] = "^ -j (DROP|ACCEPT)$"
-      final["filter"] = "^ -j (DROP|REJECT)( |$)"
-    }
-    /^\*/ { table = substr($1, 2) }
-    !wanted {
-      sub(/^\[[0-9]+:[0-9]+\] /, "")
-      if (/^:/) known[table, substr($1, 2)] = 1
-      if (/^-A /) { here[table, $2, ++size[table, $2]] = $0; there[table, $0] = 1 }
-      next
-    }
-    /^\*/ { chains = jumps = 0; change = ""; split("", count) }
-    /^:/ { name[++chains] = substr($1, 2); count[name[chains]] = 0 }
-    /^-N / { if (!((table, $2) in known)) add(":" $2 " - [0:0]"); next }
-    /^# / { hint = $0 }
-    /^-A / && ($2 in count) { rule[$2, ++count[$2]] = $0; next }
-    /^-A / {
-      jump[++jumps] = $0
-      into[jumps] = $2
-      hints[jumps] = hint
-      asked[table, $0] = 1
-      hint = ""
-    }
-    /^COMMIT/ {
-      for (i = 1; i <= chains; i++) if (!complete(name[i])) add(":" name[i] " - [0:0]")
-      for (i = 1; i <= chains; i++) if (!complete(name[i])) for (j = 1; j <= count[name[i]]; j++) add(rule[name[i], j])
-      for (key in here) {
-        split(key, parts, SUBSEP)
-        if (parts[1] != table || (parts[2] in count) || !index(here[key], "MARK")) continue
-        target = here[key]
-        sub(/.* -j /, "", target)
-        if ((target in count) && !((table, here[key]) in asked)) stale[here[key]] = 1
-      }
-      for (i = 1; i <= jumps; i++) {
-        hint = hints[i]
-        if (!((table, jump[i]) in there)) place(jump[i], into[i])
-      }
-      for (line in stale) { sub(/^-A/, "-D", line); add(line) }
-      split("", stale)
-      hint = ""
-      if (change != "") printf "*%s\n%sCOMMIT\n", table, change
-    }
-  ' wanted=0 - wanted=1 "$1"
+  wanted="$(sed -n "/^\*$2\$/,/^COMMIT\$/p" "$1")"
+  present="$("$1-save" -t "$2")" || return 1
+  own="$(printf '%s\n' "$wanted" | sed -n 's/^:\([^ ]*\) .*/\1/p')"
+  names="^-A ($(echo $own | tr ' ' '|')) "
+  for chain in $own; do
+    if [ "$(rules "$chain" "$present")" != "$(rules "$chain" "$wanted")" ]; then
+      printf '%s\n' "$wanted" | grep -e '^:'
+      printf '%s\n' "$wanted" | grep -E -e "$names"
+      break
+    fi
+  done
+  for chain in $(printf '%s\n' "$wanted" | sed -n 's/^-N //p'); do
+    printf '%s\n' "$present" | grep -q -e "^:$chain " || echo ":$chain - [0:0]"
+  done
+  # From the last place to the first, so that none moves another's.
+  jumps "$(printf '%s\n' "$wanted" | grep -v -E -e "$names")" "$present" | sort -s -r -n -k 3,3
+  # Jumps of ours that others have kept and loaded again.
+  printf '%s\n' "$present" | grep -F -e 'MARK' | grep -v -E -e "$names" | grep -v -x -F -e "$wanted" |
+    grep -E -e " -j ($(echo $own | tr ' ' '|'))\$" | sed 's/^-A/-D/'
 }
 
 # Others may change rules at the same time.
 for program in iptables ip6tables; do
   [ -f "$program" ] || continue
-  tries=0
-  change="$(missing "$program")"
-  while [ -n "$change" ]; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 10 ]; then
-      echo "The rules in $PWD/$program are not in order after 10 tries; missing:" >&2
-      printf '%s\n' "$change" >&2
-      exit 1
-    fi
-    printf '%s\n' "$change" | "$program-restore" --noflush -w 60 || sleep 1
-    change="$(missing "$program")"
+  for table in $(sed -n 's/^\*//p' "$program"); do
+    tries=0
+    change="$(missing "$program" "$table")"
+    while [ -n "$change" ]; do
+      tries=$((tries + 1))
+      if [ "$tries" -gt 10 ]; then
+        echo "The rules in $PWD/$program are not in order after 10 tries; missing in table $table:" >&2
+        printf '%s\n' "$change" >&2
+        exit 1
+      fi
+      printf '*%s\n%s\nCOMMIT\n' "$table" "$change" | "$program-restore" --noflush -w 60 || sleep 1
+      change="$(missing "$program" "$table")"
+    done
   done
 done
 """.replace("MARK", MARK)
@@ -327,7 +304,7 @@ def restore(prefix: str) -> str:
 def _rules(options: Options, ip_version: str, after: Ruleset) -> str:
     """Return the chains and jumps of one IP version, as iptables-restore reads them.
 
-    Before a jump, a comment says which rule of others it stands before, or that it is C(first) or C(last).
+    Before a jump, a comment says beside which foreign rule it stands, or that it is C(first) or C(last).
     C(-N) stands before chains that other instances use, too.
     """
     rules = _flows.rules(options, ip_version)
@@ -350,11 +327,18 @@ def _rules(options: Options, ip_version: str, after: Ruleset) -> str:
 
 
 def _hint(options: Options, after: Ruleset, jump: Rule) -> list[str]:
+    """Return the comment that says where a jump stands."""
     position = position_of(options, jump)
     if position != "auto":
         return [f"# {position}"]
-    standing = after.chain(jump.table, jump.chain)
-    return [f"# before {line}" for line in standing[place(options, after, jump) :][:1]]
+    lines = after.chain(jump.table, jump.chain)
+    printed = jump.line()
+    index = next(index for index, line in enumerate(lines) if same(line, printed))
+    for words, beside in (("before", lines[index + 1 :]), ("after", lines[index - 1 :: -1] if index else [])):
+        for line in beside:
+            if MARK not in line and "\n" not in line:
+                return [f"# {words} {line}"]
+    return []
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -20,12 +20,12 @@ connection (init_conntrack in the kernel's nf_conntrack_core.c):
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Packet
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Packet
 
 # Begins the comment of every rule, and tells our rules from those of others.
 MARK = "hostfw.conntrack: "
@@ -40,6 +40,12 @@ CLOSING_SECONDS = "0:120"
 MULTIPORT_SLOTS = 15
 UNPRIVILEGED = "1024:65535"
 ICMP = {"ipv4": "icmp", "ipv6": "ipv6-icmp"}
+# The built-in chains that packets pass, by that of table filter.
+PASSES = {
+    "INPUT": ("PREROUTING", "INPUT"),
+    "OUTPUT": ("OUTPUT", "POSTROUTING"),
+    "FORWARD": ("PREROUTING", "FORWARD", "POSTROUTING"),
+}
 # Whose packets come in, and whose go out; a gateway's clients stand on its incoming side.
 SENDERS = {"server": ("client", "server"), "client": ("server", "client"), "gateway": ("client", "server")}
 
@@ -537,15 +543,64 @@ def _own_icmp(options: Options, ip_version: str) -> list[Rule]:
     ]
 
 
-def packets(options: Options, jump: Rule) -> Packet:
-    """Return the packets that a jump is for."""
-    states = {"RELATED", "ESTABLISHED"}
-    opening = Chains(options.prefix).control(direction(options, "client"))
-    if jump.table != "filter" or jump.jump == opening or options.tls:
-        states.add("NEW")
-    return Packet(
-        protocol=jump.protocol or "tcp",
-        states=frozenset(jump.ctstate or states),
-        in_interface=jump.in_interface,
-        out_interface=jump.out_interface,
+def packets(
+    options: Options, ip_version: str, table: str, chain: str, some_of: Callable[[str], Sequence[int]]
+) -> list[Packet]:
+    """Return the packets of FTP that pass a built-in chain, one for each kind.
+
+    :arg some_of: returns some ports of a range, one that is like most of them first
+    """
+    found: dict[Packet, None] = {}
+    flows = control_flows(options) + data_flows(options) + tls_flows(options)
+    for hook, sender, interface, out in _ways(options) if ends(options, ip_version) else ():
+        if chain not in PASSES[hook]:
+            continue
+        for flow in flows:
+            opens = sender == flow.opened_by
+            packet = Packet(
+                protocol="tcp",
+                state="ESTABLISHED",
+                reply=not opens,
+                in_interface=None if chain == "POSTROUTING" else interface,
+                out_interface=None if chain == "PREROUTING" else out,
+                source=_networks(options, ip_version, sender),
+                destination=_networks(options, ip_version, other(sender)),
+                helper=flow.opening == "RELATED",
+            )
+            kinds = [(flow.opening if opens else "ESTABLISHED", "SYN" if opens else "SYN,ACK")]
+            kinds += [("ESTABLISHED", flags) for flags in ("ACK", "PSH,ACK", "FIN,ACK")]
+            for server_port, client_port, likely in _some_ports(flow, some_of):
+                source, destination = (client_port, server_port) if sender == "client" else (server_port, client_port)
+                for state, flags in kinds:
+                    each = replace(packet, flags=flags, source_port=source, destination_port=destination, likely=likely)
+                    # Before connections are tracked, no packet has a state.
+                    found[replace(each, state="INVALID" if table == "raw" else state)] = None
+    for jump in _own_icmp(options, ip_version) if chain == "OUTPUT" else ():
+        found[Packet(str(jump.protocol), "RELATED", out_interface=jump.out_interface, destination=(None,))] = None
+    return list(found)
+
+
+def takes(jump: Rule, packet: Packet) -> bool:
+    """Tell whether a jump is for a packet of its chain."""
+    return (
+        (jump.protocol or "tcp") == packet.protocol
+        and jump.in_interface == packet.in_interface
+        and jump.out_interface == packet.out_interface
+        and (jump.table != "raw" or str(packet.destination_port) in str(jump.destination_port).split(","))
     )
+
+
+def _networks(options: Options, ip_version: str, end: str) -> tuple[str | None, ...]:
+    """Return the networks that an end may be in; none where it is the host itself."""
+    if end == options.side:
+        return ()
+    of = options.servers if options.side == "gateway" and end == "server" else options.peers
+    return of.get(ip_version, ())
+
+
+def _some_ports(flow: Flow, some_of: Callable[[str], Sequence[int]]) -> list[tuple[int, int, bool]]:
+    """Return some ports of the server and of the client, and whether most connections are like theirs."""
+    server, client = (some_of(ports or UNPRIVILEGED) for ports in (flow.server_port, flow.client_port))
+    found = [(server[0], client[0], True)]
+    found += [(port, client[0], False) for port in server[1:]]
+    return found + [(server[0], port, False) for port in client[1:]]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import GUARD, MARK, Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule, comment_of, same, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, stops
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._site import Site, position_of
 
 TABLES = ("raw", "mangle", "filter")
 # The timeout, in seconds, is renewed by each packet of the control connection; a client opens its data connection
@@ -39,6 +39,7 @@ class Plan:
     - sets: the ipsets that prepare creates
     - conflicts: why nothing can be done
     - after: the rules of each IP version as they will be
+    - sites: the foreign rules of each IP version, as FTP meets them
     """
 
     sets: list[str] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Plan:
     conflicts: list[str] = field(default_factory=list)
     diff: str = ""
     after: dict[str, Ruleset] = field(default_factory=dict)
+    sites: dict[str, Site] = field(default_factory=dict)
 
     @property
     def places(self) -> bool:
@@ -75,8 +77,9 @@ def plan(
     result = Plan()
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
-        result.conflicts += _conflicts(options, ip_version, ruleset, sets)
-        changes[ip_version] = _Changes(options, ip_version, ruleset, exact=exact)
+        site = result.sites[ip_version] = Site(options, ip_version, ruleset)
+        result.conflicts += _conflicts(options, ip_version, ruleset, sets, site)
+        changes[ip_version] = _Changes(options, ip_version, ruleset, site, exact=exact)
     if result.conflicts:
         result.conflicts = list(dict.fromkeys(result.conflicts))
         return result
@@ -120,24 +123,6 @@ def live_sets(options: Options) -> dict[str, str]:
     return {ip_version: Chains(options.prefix).live(ip_version) for ip_version in asked}
 
 
-def position_of(options: Options, jump: Rule) -> str:
-    """Return the position of a jump; that which is asked for counts in table filter."""
-    return options.position if jump.table == "filter" else "auto"
-
-
-def place(options: Options, ruleset: Ruleset, jump: Rule) -> int:
-    """Return the index at which a jump is to be inserted."""
-    lines = ruleset.chain(jump.table, jump.chain)
-    position = position_of(options, jump)
-    if position == "last":
-        return len(lines)
-    if position == "first":
-        return next((index for index, line in enumerate(lines) if not _marked(line)), len(lines))
-    packet = _flows.packets(options, jump)
-    stopping = (index for index, line in enumerate(lines) if stops(ruleset, jump.table, line, packet))
-    return next(stopping, len(lines))
-
-
 def snapshot(prefix: str, current: Mapping[str, Ruleset], sets: Mapping[str, str]) -> dict[str, Any]:
     """Return what an instance has on the host, for undo()."""
     chains = Chains(prefix)
@@ -157,7 +142,7 @@ def undo(prefix: str, before: Mapping[str, Any], current: Mapping[str, Ruleset],
     :arg before: from snapshot()
     """
     chains = Chains(prefix)
-    result = Plan(after=copy.deepcopy(dict(current)))
+    result = Plan(after={ip_version: ruleset.copy() for ip_version, ruleset in current.items()})
     for ip_version, ruleset in result.after.items():
         name = chains.live(ip_version)
         if name in before["sets"] and name not in sets:
@@ -236,7 +221,7 @@ def _of_others(chains: Chains, lines: Sequence[str]) -> list[str]:
     return [*jumps, *(line for line in found if target_of(line) == "DROP")] if jumps else []
 
 
-def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str]) -> list[str]:
+def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str], site: Site) -> list[str]:
     """Return why the rules of one IP version cannot become what the options ask for."""
     found = []
     chains = Chains(options.prefix)
@@ -256,6 +241,12 @@ def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mappin
     foreign = _foreign_chains(ruleset, chains)
     if _flows.ends(options, ip_version):
         found += _guard_conflicts(options, ip_version, ruleset)
+        found += [
+            f"a rule in table raw ({ip_version}) keeps FTP from the helper, without which no file passes: {line}; let "
+            "it spare FTP's control connections and data connections, or give the control connections the helper "
+            f"there (-j CT --helper {_flows.HELPER})"
+            for line in site.untracked()
+        ]
         for (table, name), line in foreign.items():
             found.append(
                 f"chain {name} of table {table} ({ip_version}) is not this role's, as a rule that the role did not "
@@ -299,7 +290,10 @@ def _foreign_jumps(ruleset: Ruleset, chains: Chains) -> list[tuple[str, str]]:
         for table in TABLES
         for chain, lines in ruleset.tables.get(table, {}).items()
         for line in lines
-        if (table, target_of(line)) in names and (table, chain) not in names and not ours(line, chains)
+        if chains.prefix in line
+        and (table, target_of(line)) in names
+        and (table, chain) not in names
+        and not ours(line, chains)
     ]
 
 
@@ -312,7 +306,7 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], s
     names = chains.all()
     for table in TABLES:
         for chain, lines in ruleset.tables.get(table, {}).items():
-            for line in lines:
+            for line in lines if (table, chain) in names else [line for line in lines if chains.prefix in line]:
                 if ours(line, chains) or ((table, chain) in names and _marked(line)):
                     return {}
                 if (table, chain) in names:
@@ -325,13 +319,14 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], s
 class _Changes:
     """What one IP version needs, worked out on a copy of its rules that ends as they will."""
 
-    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset, *, exact: bool) -> None:
+    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset, site: Site, *, exact: bool) -> None:
         """Work it out, in the order in which it will be carried out."""
         self.exact = exact
+        self.site = site
         self.options = options
         self.ip_version = ip_version
         self.own = Chains(options.prefix)
-        self.after = copy.deepcopy(ruleset)
+        self.after = ruleset.copy()
         self.rules: list[Rule] = []
         # the arguments of the jumps, with their place
         self.jumps: list[dict[str, Any]] = []
@@ -411,38 +406,41 @@ class _Changes:
     def well_placed(self, jump: Rule, index: int) -> bool:
         """Tell whether a jump stands where its position asks for; other instances of this role do not count."""
         lines = self.after.chain(jump.table, jump.chain)
-        place_now = place(self.options, self.after, jump)
+        place = self.site.place(jump, lines)
+        between = lines[index + 1 : place]
         if self.exact or position_of(self.options, jump) == "last":
-            return index <= place_now and all(_marked(line) for line in lines[index + 1 : place_now])
-        return index <= place_now
+            return index <= place and all(map(_marked, between))
+        return index <= place and not self.site.hinders(jump, between)
 
     def add_jump(self, jump: Rule) -> None:
         """Add a jump that is missing, at its place."""
         lines = self.after.tables.setdefault(jump.table, {}).setdefault(jump.chain, [])
         self.after.policies.setdefault((jump.table, jump.chain), "ACCEPT")
-        if any(same(jump.line(), line) for line in lines):
+        printed = jump.line()
+        if any(same(printed, line) for line in lines):
             return
         if jump.helper or not jump.expressible:
             return  # move_jump()'s
-        index = place(self.options, self.after, jump)
+        index = self.site.place(jump, lines)
         arguments = jump.arguments(self.ip_version)
         if index < len(lines):
             arguments.update(action="insert", rule_num=str(index + 1))
         self.jumps.append(arguments)
-        lines.insert(index, jump.line())
+        lines.insert(index, printed)
 
     def move_jump(self, jump: Rule) -> None:
         """Leave a jump once, at its place; add it where no module can."""
         lines = self.after.tables[jump.table][jump.chain]
-        standing = [line for line in lines if same(jump.line(), line)]
+        printed = jump.line()
+        standing = [line for line in lines if same(printed, line)]
         if len(standing) == 1 and self.well_placed(jump, lines.index(standing[0])):
             return
         for line in standing:
             lines.remove(line)
             self.finish[jump.table].append(_delete(line))
-        index = place(self.options, self.after, jump)
-        self.finish[jump.table].append(_insert(jump.line(), index + 1) if index < len(lines) else jump.line())
-        lines.insert(index, jump.line())
+        index = self.site.place(jump, lines)
+        self.finish[jump.table].append(_insert(printed, index + 1) if index < len(lines) else printed)
+        lines.insert(index, printed)
 
     def remove_rules(self, wanted: Sequence[Rule]) -> None:
         """Remove the rules of ours that are not wanted, or are there twice; those of a chain that goes go with it."""
@@ -458,6 +456,9 @@ class _Changes:
                 here = [rule.line() for rule in wanted if (rule.table, rule.chain) == (table, chain)]
                 kept: list[str] = []
                 for line in lines:
+                    if not own and MARK not in line:
+                        kept.append(line)
+                        continue
                     foreign = not own and not ours(line, self.own) and not self.of_old_guard(line, wanted)
                     foreign = foreign or line in others
                     asked_for = any(same(line, other) for other in here) and not any(

@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 # The order in which libxt_conntrack prints --ctstate, whatever the order it was given in.
 _CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
@@ -177,8 +176,15 @@ def quote(word: str) -> str:
     return '"' + re.sub(r"([\"'\\])", r"\\\1", word) + '"'
 
 
-@dataclass(frozen=True)
-class Clause:
+def _words(line: str) -> list[str]:
+    """Split a printed rule at its spaces, and unquote its words."""
+    return [
+        re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted else word
+        for quoted, word in re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line, re.DOTALL)
+    ]
+
+
+class Clause(NamedTuple):
     """One condition or the target of a printed rule, such as C(! -i lo) or C(-j REJECT --reject-with ...)."""
 
     option: str
@@ -188,11 +194,11 @@ class Clause:
 
 @cache
 def clauses(line: str) -> tuple[Clause, ...]:
-    """Split a printed rule (C(-A CHAIN ...)) into its clauses, without chain and without C(-m NAME).
+    """Split a printed rule (C(-A CHAIN ...)) into its clauses, without chain and without the C(-m NAME) of options.
 
     What follows C(-j) or C(-g) belongs to the target and is one clause with it.
     """
-    words = shlex.split(line)[2:]
+    words = (_words(line) if '"' in line else line.split())[2:]
     found: list[Clause] = []
     negated = False
     position = 0
@@ -210,7 +216,8 @@ def clauses(line: str) -> tuple[Clause, ...]:
             end += 1
         if word == "--comment":  # a comment may begin with a dash or be a lone "!"
             end = position + 2
-        if word != "-m":
+        # A match without options of its own, such as -m socket, is a condition, too.
+        if word != "-m" or words[end : end + 1] == ["-m"] or words[end : end + 1] in (["-j"], ["-g"], []):
             found.append(Clause(word, tuple(words[position + 1 : end]), negated))
             negated = False
         position = end
@@ -219,7 +226,7 @@ def clauses(line: str) -> tuple[Clause, ...]:
 
 def same(one: str, other: str) -> bool:
     """Tell whether two printed rules of one chain say the same, in whatever order their matches stand."""
-    return one == other or _sorted(one) == _sorted(other)
+    return one == other or (len(one) == len(other) and _sorted(one) == _sorted(other))
 
 
 @cache

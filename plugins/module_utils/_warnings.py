@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _host, _marks
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Packet, Reader
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Packet, Ruleset, may_pass
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
 
 # RFC 4861, section 4.
@@ -114,14 +115,17 @@ def _neighbours(options: Options, ruleset: Ruleset) -> list[str]:
     """Warn where IPv6 cannot find its neighbours."""
     found = []
     for interface in options.interfaces + options.out_interfaces:
-        packet = Packet("ipv6-icmp", frozenset({"UNTRACKED"}), interface, interface)
-        found += [
-            f"ip6tables drops neighbour {words} in {chain} on {interface or 'any interface'}, so nothing of IPv6 can "
-            f"pass there; accept them: ip6tables -I {chain} -p ipv6-icmp --icmpv6-type {icmp_type} -j ACCEPT"
-            for chain in ("INPUT", "OUTPUT")
-            for icmp_type, words in NEIGHBOUR.items()
-            if not may_pass(ruleset, chain, replace(packet, icmp_type=icmp_type))
-        ]
+        packet = Packet("ipv6-icmp", "UNTRACKED", in_interface=interface, out_interface=interface)
+        reader = Reader(ruleset, "filter", [replace(packet, icmp_type=icmp_type) for icmp_type in NEIGHBOUR])
+        for chain in ("INPUT", "OUTPUT"):
+            effect = reader.walk(ruleset.chain("filter", chain))
+            pass_by_policy = 0 if ruleset.policies.get(("filter", chain)) == "DROP" else effect.leaves
+            found += [
+                f"ip6tables drops neighbour {words} in {chain} on {interface or 'any interface'}, so nothing of IPv6 "
+                f"can pass there; accept them: ip6tables -I {chain} -p ipv6-icmp --icmpv6-type {icmp_type} -j ACCEPT"
+                for number, (icmp_type, words) in enumerate(NEIGHBOUR.items())
+                if not (effect.accepts | pass_by_policy) >> number & 1
+            ]
     return found
 
 

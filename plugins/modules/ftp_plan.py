@@ -547,6 +547,8 @@ def main() -> None:
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
     warnings = _warnings.warnings(options, current, servers)
+    for ip_version, site in plan.sites.items():
+        warnings += site.warnings(_plan.PROGRAMS[ip_version], plan.after[ip_version])
     if wanted and options.side == "server" and options.passive and asked == "auto":
         warnings += _servers.unbounded(servers)
     for warning in warnings:

@@ -74,7 +74,7 @@ class Booted:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text.replace("PATH=/usr/sbin", f"PATH={root}:/usr/sbin"), encoding="utf-8")
         for program in _plan.PROGRAMS.values():
-            self.program(f"{program}-save", f"#!/bin/sh\ncat {root}/{program}\n")
+            self.program(f"{program}-save", f'#!/bin/sh\nsed -n "/^\\*$2\\$/,/^COMMIT/p" {root}/{program}\n')
             source = RESTORE.format(python=sys.executable, path=PATH, file=str(root / program))
             self.program(f"{program}-restore", source)
         self.program("ipset", f"#!/bin/sh\necho $* >> {root}/ipset.calls; cat >> {root}/ipset.calls\n")

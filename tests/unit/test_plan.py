@@ -131,18 +131,25 @@ def test_undo_gives_back_what_there_was(case: str) -> None:
             assert {name: lines for name, lines in ruleset.tables[table].items() if name in chains} == chains
 
 
-@pytest.mark.parametrize(("exact", "changed"), [(False, False), (True, True)])
-def test_jump_that_rules_of_others_have_pushed_up_is_moved_where_asked(exact: bool, changed: bool) -> None:
+@pytest.mark.parametrize(
+    ("rule", "exact", "changed"),
+    [
+        ("-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT", False, False),
+        ("-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT", True, True),
+        # As at boot, where the rule beside it was gone.
+        ("-A INPUT -s 192.0.2.66/32 -j DROP", False, True),
+    ],
+)
+def test_jump_that_rules_of_others_have_pushed_up_is_moved(rule: str, exact: bool, changed: bool) -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
     current = _plan.plan(options, rulesets("position-before-a-last-drop"), {}, together=True).after
-    ban = "-A INPUT -s 192.0.2.66/32 -j DROP"
     jump = next(line for line in current["ipv4"].chain("filter", "INPUT") if line.endswith("-j FTP-IN"))
     lines = current["ipv4"].tables["filter"]["INPUT"]
-    lines.insert(lines.index(jump) + 1, ban)
+    lines.insert(lines.index(jump) + 1, rule)
     plan = _plan.plan(options, current, {}, together=True, exact=exact)
     assert (plan.changed, plan.places) == (changed, changed)
     after = plan.after["ipv4"].chain("filter", "INPUT")
-    assert (after.index(jump) > after.index(ban)) is changed
+    assert (after.index(jump) > after.index(rule)) is changed
 
 
 # Several ports, FTPS and the like make no more of them.

@@ -1,0 +1,178 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The firewall that was there first: where our jumps go in it, and what in it stops FTP all the same."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK
+from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Effect, Reader
+from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+
+# Where packets pass, whatever jumps of ours are there.
+HOOKS = {
+    "raw": ("PREROUTING", "OUTPUT"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+}
+# How many pieces of a range of ports are looked at.
+PIECES = 64
+# How many rules are named in warnings.
+NAMED = 10
+
+
+class Site:
+    """The foreign rules of one IP version, as the packets of FTP meet them."""
+
+    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset) -> None:
+        """Read no rule yet."""
+        self.options = options
+        self.ip_version = ip_version
+        self.ruleset = ruleset
+        self._cuts: list[int] | None = None
+        self._ports: dict[str, list[int]] = {}
+        self._readers: dict[tuple[str, str], Reader] = {}
+
+    def reader(self, table: str, chain: str) -> Reader:
+        """Return who reads the rules for the packets that pass a built-in chain."""
+        if (table, chain) not in self._readers:
+            packets = _flows.packets(self.options, self.ip_version, table, chain, self._some_of)
+            self._readers[table, chain] = Reader(self.ruleset, table, packets)
+        return self._readers[table, chain]
+
+    def place(self, jump: Rule, lines: Sequence[str]) -> int:
+        """Return the index at which a jump goes among the rules of its chain.
+
+        In table filter it goes before what stops FTP wherever it is from; what is for some only stays before it, such
+        as bans. In the others, it goes before what may keep FTP from it.
+        """
+        position = position_of(self.options, jump)
+        if position == "last":
+            return len(lines)
+        if position == "first":
+            return next((index for index, line in enumerate(lines) if MARK not in line), len(lines))
+        reader = self.reader(jump.table, jump.chain)
+        its = self._its(reader, jump) & reader.likely
+        for index, line in enumerate(lines):
+            if MARK not in line:
+                effect = reader.effect(line)
+                if (effect.stops if jump.table == "filter" else effect.accepts) & its:
+                    return index
+        return len(lines)
+
+    def hinders(self, jump: Rule, lines: Iterable[str]) -> bool:
+        """Tell whether any of the rules drops something of what a jump is for."""
+        reader = self.reader(jump.table, jump.chain)
+        its = self._its(reader, jump)
+        return any(MARK not in line and reader.effect(line).bans & its for line in lines)
+
+    def untracked(self) -> list[str]:
+        """Return the foreign rules after which no control connection gets our helper, whatever its addresses are."""
+        found: dict[str, None] = {}
+        for chain in HOOKS["raw"]:
+            reader = self.reader("raw", chain)
+            for line, (_maybe, surely) in self._met("raw", chain).tracks.items():
+                if surely & reader.likely & self._tracked(reader, line):
+                    found[line] = None
+        return list(found)
+
+    def warnings(self, program: str, after: Ruleset) -> list[str]:
+        """Return a warning for each foreign rule that may stop FTP, but for bans of single peers.
+
+        :arg program: iptables or ip6tables
+        :arg after: the rules as they will be
+        """
+        found: dict[str, str] = {}
+        for chain in HOOKS["raw"]:
+            reader = self.reader("raw", chain)
+            for line, (maybe, _surely) in self._met("raw", chain).tracks.items():
+                if maybe & self._tracked(reader, line):
+                    found[line] = (
+                        f"{program}: a rule in table raw may keep FTP from the helper, so that no file passes: {line}; "
+                        "let it spare FTP's control connections and data connections"
+                    )
+        for table in ("raw", "mangle"):
+            for chain in HOOKS[table]:
+                for line in self._met(table, chain).drops:
+                    found.setdefault(line, self._warning(program, table, line))
+        for line in self._before_the_jumps(after):
+            found.setdefault(line, self._warning(program, "filter", line))
+        named = list(found.values())
+        more = [f"{program}: {len(named) - NAMED} rules more may drop FTP"] if len(named) > NAMED else []
+        return named[:NAMED] + more
+
+    def _before_the_jumps(self, after: Ruleset) -> list[str]:
+        """Return the rules of table filter that may drop FTP before it meets our jumps."""
+        found: dict[str, None] = {}
+        for jump in _flows.jumps(self.options, self.ip_version):
+            lines, printed = after.chain(jump.table, jump.chain), jump.line()
+            if jump.table == "filter" and printed in lines:
+                reader = self.reader("filter", jump.chain)
+                its = self._its(reader, jump)
+                before = [line for line in lines[: lines.index(printed)] if MARK not in line]
+                found.update({line: None for line, mask in reader.walk(before).drops.items() if mask & its})
+        return list(found)
+
+    def _its(self, reader: Reader, jump: Rule) -> int:
+        """Return the packets that a jump is for."""
+        return reader.those(lambda packet: _flows.takes(jump, packet))
+
+    def _some_of(self, ports: str) -> list[int]:
+        """Return a port of each piece into which foreign rules cut a range, that of the largest piece first."""
+        if self._cuts is None:
+            self._cuts = cuts(self.ruleset)
+        if ports not in self._ports:
+            first, _colon, last = ports.partition(":")
+            low, high = int(first), int(last or first)
+            starts = [low, *self._cuts[bisect_right(self._cuts, low) : bisect_right(self._cuts, high)]]
+            pieces = zip(starts, [*(start - 1 for start in starts[1:]), high])
+            largest = nlargest(PIECES, pieces, key=lambda piece: piece[1] - piece[0])
+            self._ports[ports] = [(start + end) // 2 for start, end in largest]
+        return self._ports[ports]
+
+    def _warning(self, program: str, table: str, line: str) -> str:
+        cure = "let it spare FTP"
+        if table == "filter" and self.options.position != "first":
+            cure += ", or set ftp_position to first"
+        return f"{program}: a rule in table {table} may drop FTP before it meets the role's: {line}; if so, {cure}"
+
+    def _met(self, table: str, chain: str) -> Effect:
+        """Return what the foreign rules of a built-in chain do."""
+        return self.reader(table, chain).walk(line for line in self.ruleset.chain(table, chain) if MARK not in line)
+
+    def _tracked(self, reader: Reader, line: str) -> int:
+        """Return the packets that a rule must not take from the helper: all, or those that get it, in another zone."""
+        if "NOTRACK" in line or "--notrack" in line:
+            return reader.all
+        ports = self.options.control_ports
+        return reader.those(lambda packet: not packet.reply and str(packet.destination_port) in ports)
+
+
+def position_of(options: Options, jump: Rule) -> str:
+    """Return the position of a jump; that which is asked for counts in table filter."""
+    return options.position if jump.table == "filter" else "auto"
+
+
+def cuts(ruleset: Ruleset) -> list[int]:
+    """Return the ports at which what rules do may change, in their order."""
+    found = set()
+    for table in HOOKS:
+        for lines in ruleset.tables.get(table, {}).values():
+            for line in lines:
+                if "port" not in line:
+                    continue
+                for ports in re.findall(r" --[ds]?ports? ([\d:,]+)", line):
+                    for some in ports.split(","):
+                        first, _colon, last = some.partition(":")
+                        if first.isdecimal() and (last or first).isdecimal():
+                            found |= {int(first), int(last or first) + 1}
+    return sorted(found)

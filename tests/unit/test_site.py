@@ -1,0 +1,304 @@
+"""Where our jumps go in a firewall that was there first, and which of its rules are warned of."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset, _site
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
+
+# ufw 0.36.2 with `ufw default reject incoming`, abridged.
+UFW = """
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-after-input
+-A INPUT -j ufw-reject-input
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw-before-input -j ufw-not-local
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "
+-A ufw-not-local -j DROP
+-A ufw-after-input -p udp -m udp --dport 137 -j ufw-skip-to-policy-input
+-A ufw-reject-input -j REJECT --reject-with icmp-port-unreachable
+"""
+
+
+CHAINS = (
+    "-A ENDS-IN-DROP -p tcp -m tcp --dport 22 -j ACCEPT",
+    "-A ENDS-IN-DROP -j LOG",
+    "-A ENDS-IN-DROP -j DROP",
+    "-A CALLS-IT -j ENDS-IN-DROP",
+    "-A RETURNS-SOME -s 192.0.2.0/24 -j RETURN",
+    "-A RETURNS-SOME -j DROP",
+    "-A RETURNS-OTHERS -p udp -m udp --dport 5353 -j RETURN",
+    "-A RETURNS-OTHERS ! -p tcp -j RETURN",
+    "-A RETURNS-OTHERS -i lo -j RETURN",
+    "-A RETURNS-OTHERS -m conntrack --ctstate INVALID -j RETURN",
+    "-A RETURNS-OTHERS -j DROP",
+    "-A RETURNS-FEW -m limit --limit 50/sec --limit-burst 100 -j RETURN",
+    "-A RETURNS-FEW -j DROP",
+    "-A RETURNS-FTP -p tcp -m multiport --dports 20,21,50000:50999 -j RETURN",
+    "-A RETURNS-FTP -j DROP",
+    "-A BANS -s 192.0.2.66/32 -j REJECT --reject-with icmp-port-unreachable",
+    "-A BANS -m set --match-set banned src -j DROP",
+    "-A BANS -j RETURN",
+    "-A LOOPS -j LOOPS",
+)
+# What becomes of a rule of table filter on a server with ftp_mode both and ftp_passive_ports 50000:50999: the jump goes
+# before it, it is warned of, or neither.
+BEFORE, WARNED, BEHIND = "before", "warned", "behind"
+INPUT = [
+    ("-j DROP", BEFORE),
+    ("-j REJECT --reject-with icmp-port-unreachable", BEFORE),
+    ("-i eth0 -j DROP", BEFORE),
+    ("-i eth+ -j DROP", BEFORE),
+    ("! -i lo -j DROP", BEFORE),
+    ("! -i eth1 -j DROP", BEFORE),
+    ("-p tcp -j REJECT --reject-with tcp-reset", BEFORE),
+    ("! -p udp -j DROP", BEFORE),
+    ("-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j DROP", BEFORE),
+    ("-p tcp -m tcp --tcp-flags SYN SYN -j DROP", BEFORE),
+    ("-m conntrack --ctstate NEW -j DROP", BEFORE),
+    ("-m conntrack --ctstate INVALID,NEW -j DROP", BEFORE),
+    ("-m state --state NEW -j DROP", BEFORE),
+    ("-m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP", BEFORE),
+    ('-m comment --comment "-j is no target here" -j DROP', BEFORE),
+    ("-p tcp -m tcp ! --dport 22 -j DROP", BEFORE),
+    ("-p tcp -m multiport ! --dports 22,80 -j DROP", BEFORE),
+    ("-p tcp -m tcp --dport 1:65535 -j DROP", BEFORE),
+    ("-p tcp -m tcp --dport 21 -j DROP", BEFORE),
+    ("-p tcp -m tcp --sport 1024:65535 -j DROP", BEFORE),
+    ("-m addrtype --dst-type LOCAL -j DROP", BEFORE),
+    ("-m addrtype ! --dst-type BROADCAST -j DROP", BEFORE),
+    ("-m pkttype --pkt-type unicast -j DROP", BEFORE),
+    ("-m helper --helper ftp -j DROP", BEFORE),
+    ("-j ENDS-IN-DROP", BEFORE),
+    ("-i eth0 -j ENDS-IN-DROP", BEFORE),
+    ("-g ENDS-IN-DROP", BEFORE),
+    ("-j CALLS-IT", BEFORE),
+    ("-j RETURNS-OTHERS", BEFORE),
+    ("! -s 192.0.2.0/24 -j DROP", WARNED),
+    ("-s 192.0.2.0/24 -j DROP", WARNED),
+    ("-s 192.0.2.0/24 -j ENDS-IN-DROP", WARNED),
+    ("-j RETURNS-SOME", WARNED),
+    ("-m set ! --match-set allowed src -j DROP", WARNED),
+    ("-m mark --mark 0x1 -j DROP", WARNED),
+    ("-m socket -j DROP", WARNED),
+    ("-m recent --update --seconds 60 --hitcount 4 --name DEFAULT --mask 255.255.255.255 --rsource -j DROP", WARNED),
+    ("-m iprange --src-range 192.0.2.1-192.0.2.9 -j DROP", WARNED),
+    ("-m limit --limit 5/min -j DROP", WARNED),
+    ("-p tcp -m tcp --dport 50100:50200 -j DROP", WARNED),
+    ("-p tcp -m tcp --dport 23 -j DROP", BEHIND),
+    ("-p tcp -m tcp --sport 1:1023 -j DROP", BEHIND),
+    ("-s 192.0.2.66/32 -j DROP", BEHIND),
+    ("-m set --match-set banned src -j DROP", BEHIND),
+    ("-j BANS", BEHIND),
+    ("-i lo -j DROP", BEHIND),
+    ("-i eth1 -j DROP", BEHIND),
+    ("! -i eth0 -j DROP", BEHIND),
+    ("! -i eth+ -j DROP", BEHIND),
+    ("-i ens+ -j DROP", BEHIND),
+    ("-p udp -j DROP", BEHIND),
+    ("! -p tcp -j DROP", BEHIND),
+    ("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP", BEHIND),
+    ("-p tcp -m tcp --tcp-flags FIN,SYN,RST,PSH,ACK,URG NONE -j DROP", BEHIND),
+    ("-m conntrack --ctstate INVALID -j DROP", BEHIND),
+    ("-m addrtype --dst-type BROADCAST -j DROP", BEHIND),
+    ("-m pkttype --pkt-type multicast -j DROP", BEHIND),
+    ("-m rpfilter --invert -j DROP", BEHIND),
+    ("-d 224.0.0.0/4 -j DROP", BEHIND),
+    ("-s 127.0.0.0/8 -j DROP", BEHIND),
+    ("-f -j DROP", BEHIND),
+    ("-p tcp -m connlimit --connlimit-above 50 --connlimit-mask 32 --connlimit-saddr -j DROP", BEHIND),
+    ("-j RETURNS-FEW", BEHIND),
+    ("-j RETURNS-FTP", BEHIND),
+    ("-j ACCEPT", BEHIND),
+    ("-j LOG", BEHIND),
+    ("-j RETURN", BEHIND),
+    ("", BEHIND),
+    ("-j NOWHERE", BEHIND),
+    ("-j LOOPS", BEHIND),
+]
+
+
+def options(**inputs: Any) -> _options.Options:
+    """Return the options of a server."""
+    return _options.parse({**DEFAULTS, "passive_ports": "50000:50999", **inputs}, ["lo", "eth0", "eth1"], ["eth0"])
+
+
+def ruleset(*rules: str, table: str = "filter") -> _ruleset.Ruleset:
+    """Read rules as iptables-save prints them."""
+    chains = dict.fromkeys(rule.split()[1] for rule in rules)
+    heads = [f":{chain} {'ACCEPT' if chain in _site.HOOKS['mangle'] else '-'} [0:0]" for chain in chains]
+    return _ruleset.parse("\n".join([f"*{table}", *heads, *rules, "COMMIT", ""]), ["raw", "mangle", "filter"])
+
+
+def verdict(of: _options.Options, chain: str, rule: str) -> str:
+    """Return what becomes of a rule of table filter."""
+    current = ruleset(f"-A {chain} {rule}".strip(), *CHAINS)
+    plan = _plan.plan(of, {"ipv4": current}, {}, together=True)
+    assert plan.conflicts == []
+    after = plan.after["ipv4"]
+    if "hostfw.conntrack: " in after.chain("filter", chain)[0]:
+        return BEFORE
+    warnings = plan.sites["ipv4"].warnings("iptables", after)
+    assert all(warning.startswith("iptables: a rule in table filter may drop FTP") for warning in warnings)
+    return WARNED if warnings else BEHIND
+
+
+@pytest.mark.parametrize(("rule", "expected"), INPUT, ids=[rule for rule, _expected in INPUT])
+def test_what_becomes_of_a_rule(rule: str, expected: str) -> None:
+    assert verdict(options(), "INPUT", rule) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        # The server opens no NEW connection, but its answers and active data connections go out.
+        ("-m conntrack --ctstate NEW -j DROP", BEHIND),
+        ("-m conntrack --ctstate INVALID,RELATED -j DROP", BEFORE),
+        ("-o eth0 -j DROP", BEFORE),
+        ("-o lo -j DROP", BEHIND),
+        ("-p tcp -m tcp --sport 20 -j DROP", BEFORE),
+        ("-p tcp -m multiport ! --dports 80,443 -j REJECT --reject-with icmp-port-unreachable", BEFORE),
+        ("-m owner --uid-owner 1000 -j DROP", WARNED),
+        ("-d 192.0.2.66/32 -j DROP", BEHIND),
+    ],
+)
+def test_what_becomes_of_a_rule_for_what_goes_out(rule: str, expected: str) -> None:
+    assert verdict(options(), "OUTPUT", rule) == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rule", "expected"),
+    [
+        ({"mode": "active"}, "-p tcp -m tcp --dport 50000:65535 -j DROP", BEHIND),
+        ({"control_ports": ["2121"]}, "-p tcp -m tcp --dport 21 -j DROP", BEHIND),
+        ({"allowed_addresses": ["192.0.2.0/25"]}, "! -s 192.0.2.0/24 -j DROP", BEHIND),
+        ({"allowed_addresses": ["192.0.2.0/25"]}, "-s 198.51.100.0/24 -j DROP", BEHIND),
+        ({"allowed_addresses": ["192.0.2.0/25"]}, "-s 192.0.2.0/24 -j DROP", BEFORE),
+        ({"allowed_addresses": ["192.0.2.0/24"]}, "-s 192.0.2.0/25 -j DROP", WARNED),
+        ({"allowed_addresses": ["192.0.2.0/24"]}, "-s 192.0.2.9/32 -j DROP", BEHIND),
+        ({"interface": ["any"]}, "-i lo -j DROP", BEFORE),
+        ({"position": "last"}, "-j DROP", WARNED),
+        ({"position": "first"}, "-s 192.0.2.66/32 -j DROP", BEFORE),
+    ],
+)
+def test_what_becomes_of_a_rule_depends_on_the_inputs(inputs: dict[str, Any], rule: str, expected: str) -> None:
+    assert verdict(options(**inputs), "INPUT", rule) == expected
+
+
+def test_what_an_earlier_rule_accepts_is_not_warned_of() -> None:
+    rules = (
+        "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-A INPUT -p tcp -m tcp --dport 21 -j ACCEPT",
+        "-A INPUT -p tcp -m mark --mark 0x1 -j DROP",
+    )
+    plan = _plan.plan(options(), {"ipv4": ruleset(*rules)}, {}, together=True)
+    assert plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"]) == []
+
+
+def test_ufw_stops_in_its_reject_chain_only() -> None:
+    current = ruleset(*UFW.strip().splitlines())
+    after = _plan.plan(options(), {"ipv4": current}, {}, together=True).after["ipv4"]
+    assert [line.split()[-1] for line in after.chain("filter", "INPUT")] == [
+        "ufw-before-input",
+        "ufw-after-input",
+        "FTP-IN",
+        "ufw-reject-input",
+    ]
+
+
+@pytest.mark.parametrize("table", ["raw", "mangle"])
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("-p tcp -m multiport ! --dports 22,80 -j DROP", True),
+        ("-s 192.0.2.0/24 -j DROP", True),
+        ("-s 192.0.2.66/32 -j DROP", False),
+        ("-m rpfilter --invert -j DROP", False),
+        ("-p tcp -m tcp --tcp-flags FIN,SYN FIN,SYN -j DROP", False),
+        ("-p icmp -j DROP", False),
+    ],
+)
+def test_a_drop_that_no_jump_can_undo_is_warned_of(table: str, rule: str, expected: bool) -> None:
+    current = ruleset(f"-A PREROUTING {rule}", table=table)
+    plan = _plan.plan(options(), {"ipv4": current}, {}, together=True)
+    words = f"iptables: a rule in table {table} may drop FTP before it meets the role's: -A PREROUTING {rule}; if so,"
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    assert warnings == ([f"{words} let it spare FTP"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("table", "chain", "rule", "before"),
+    [
+        ("raw", "PREROUTING", "-j ACCEPT", True),
+        ("raw", "PREROUTING", "-s 192.0.2.0/24 -j ACCEPT", True),
+        ("raw", "PREROUTING", "-p udp -j ACCEPT", False),
+        ("raw", "PREROUTING", "-p tcp -m tcp --dport 80 -j ACCEPT", False),
+        ("raw", "PREROUTING", "-p udp -j CT --notrack", False),
+        ("raw", "PREROUTING", "-p tcp -m tcp --dport 21 -j CT --helper ftp", False),
+        ("mangle", "INPUT", "-p tcp -m multiport --dports 21,22 -j ACCEPT", True),
+        ("mangle", "INPUT", "-m mark --mark 0x7 -j ACCEPT", True),
+        ("mangle", "INPUT", "-m set --match-set friends src -j ACCEPT", True),
+        ("mangle", "INPUT", "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu", False),
+        ("mangle", "INPUT", "-p udp -j ACCEPT", False),
+    ],
+)
+def test_what_keeps_ftp_from_the_helper_and_the_guard_comes_behind(
+    table: str, chain: str, rule: str, before: bool
+) -> None:
+    plan = _plan.plan(options(), {"ipv4": ruleset(f"-A {chain} {rule}", table=table)}, {}, together=True)
+    lines = plan.after["ipv4"].chain(table, chain)
+    assert plan.conflicts == []
+    assert ("hostfw.conntrack: " in lines[0]) is before
+    assert len(lines) > 1
+
+
+@pytest.mark.parametrize(
+    ("chain", "rule", "words"),
+    [
+        ("PREROUTING", "-i eth0 -j CT --zone 5", "conflict"),
+        ("PREROUTING", "-p tcp -m tcp --dport 21 --tcp-flags FIN,SYN,RST,ACK SYN -j CT --notrack", "conflict"),
+        ("PREROUTING", "-j NOTRACK", "conflict"),
+        ("OUTPUT", "-p tcp -m tcp --sport 21 -j CT --notrack", "conflict"),
+        ("PREROUTING", "-p tcp -m tcp --dport 50000:50999 -j CT --notrack", "conflict"),
+        ("PREROUTING", "-s 192.0.2.0/24 -j CT --notrack", "warning"),
+        ("PREROUTING", "-p tcp -m tcp --dport 21 -j CT --zone 5 --helper ftp", ""),
+        ("PREROUTING", "-p tcp -m tcp --dport 80 -j CT --notrack", ""),
+        ("PREROUTING", "-i eth1 -j CT --zone 5", ""),
+        ("OUTPUT", "-p tcp -m tcp --sport 50000:50999 -j CT --zone 5", ""),
+    ],
+)
+def test_what_takes_ftp_from_the_helper_is_told(chain: str, rule: str, words: str) -> None:
+    line = f"-A {chain} {rule}"
+    plan = _plan.plan(options(), {"ipv4": ruleset(line, table="raw")}, {}, together=True)
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"]) if not plan.conflicts else []
+    keeps = f"a rule in table raw (ipv4) keeps FTP from the helper, without which no file passes: {line}; let it spare"
+    may = (
+        f"iptables: a rule in table raw may keep FTP from the helper, so that no file passes: {line}; let it spare FTP"
+    )
+    assert [conflict.startswith(keeps) for conflict in plan.conflicts] == [True] * (words == "conflict")
+    assert [warning.startswith(may) for warning in warnings] == [True] * (words == "warning")
+
+
+def test_many_rules_are_named_in_part() -> None:
+    rules = [f"-A INPUT -s 10.{number}.0.0/16 -j DROP" for number in range(12)]
+    plan = _plan.plan(options(), {"ipv4": ruleset(*rules)}, {}, together=True)
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    assert len(warnings) == 11
+    assert warnings[-1] == "iptables: 2 rules more may drop FTP"
+
+
+def test_chains_that_share_chains_are_read_once() -> None:
+    rules = ["-A INPUT -j C0"]
+    for depth in range(40):
+        rules += [f"-A C{depth} -s 192.0.2.{depth}/32 -j C{depth + 1}", f"-A C{depth} -j C{depth + 1}"]
+    current = ruleset(*rules, "-A C40 -j DROP")
+    start = time.process_time()
+    after = _plan.plan(options(), {"ipv4": current}, {}, together=True).after["ipv4"]
+    assert time.process_time() - start < 1
+    assert "FTP-IN" in after.chain("filter", "INPUT")[0]
