@@ -120,8 +120,14 @@ class Read(NamedTuple):
 class Reader:
     """Reads the chains of one table for some packets."""
 
-    def __init__(self, ruleset: Ruleset, table: str, packets: Sequence[Packet]) -> None:
-        """Read nothing yet."""
+    def __init__(self, ruleset: Ruleset, table: str, packets: Sequence[Packet], built_in: str) -> None:
+        """Read nothing yet.
+
+        :arg built_in: the built-in chain that the packets pass
+        """
+        # What leaves it is the policy's.
+        self._built_in = f"-A {built_in} "
+        self._policy = "DROP" if ruleset.policies.get((table, built_in)) == "DROP" else "ACCEPT"
         self.ruleset = ruleset
         self.table = table
         self.packets = packets
@@ -159,8 +165,16 @@ class Reader:
             last = conditions[-1] if conditions else None
             target = last.values[0] if last and last.option in ("-j", "-g") else None
             rest = last.values[1:] if last and target else ()
+            goes = bool(last and last.option == "-g")
+            built_in = line.startswith(self._built_in)
+            if target == "RETURN" and built_in:
+                target = self._policy
+                # Who is named here is let in, rather than banned.
+                match = match._replace(maybe=match.banned)
             effect = self._effect(line, match, target, rest) if match.banned else NONE
-            found = self._read[line] = Read(match, effect, target, bool(last and last.option == "-g"))
+            if goes and built_in:
+                self._by_policy(line, match, effect)
+            found = self._read[line] = Read(match, effect, target, goes)
         return found
 
     def _effect(self, line: str, match: Match, target: str | None, rest: tuple[str, ...]) -> Effect:
@@ -191,6 +205,16 @@ class Reader:
             },
             leaves=chain.leaves,
         )
+
+    def _by_policy(self, line: str, match: Match, effect: Effect) -> None:
+        """Add what becomes of packets that come back to a built-in chain which they have left for good."""
+        if self._policy == "DROP":
+            effect.stops |= match.partly & effect.leaves
+            effect.bans |= match.banned & effect.leaves
+            if match.maybe & effect.leaves:
+                effect.drops[line] = match.maybe & effect.leaves
+        else:
+            effect.accepts |= match.banned & effect.leaves
 
     def chain(self, name: str) -> Effect:
         """Return what a chain does to the packets that enter it."""

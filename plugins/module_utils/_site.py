@@ -46,7 +46,7 @@ class Site:
         """Return who reads the rules for the packets that pass a built-in chain."""
         if (table, chain) not in self._readers:
             packets = _flows.packets(self.options, self.ip_version, table, chain, self._some_of)
-            self._readers[table, chain] = Reader(self.ruleset, table, packets)
+            self._readers[table, chain] = Reader(self.ruleset, table, packets, chain)
         return self._readers[table, chain]
 
     def place(self, jump: Rule, lines: Sequence[str]) -> int:
@@ -150,8 +150,16 @@ class Site:
         return self.reader(table, chain).walk(line for line in self.ruleset.chain(table, chain) if MARK not in line)
 
     def _tracked(self, reader: Reader, line: str) -> int:
-        """Return the packets that a rule must not take from the helper: all, or those that get it, in another zone."""
-        if "NOTRACK" in line or "--notrack" in line:
+        """Return the packets that a rule of table raw must not be for.
+
+        Where others assign the helper, they may have put all of FTP into one zone.
+        """
+        zoned = "--zone" in line and not any(
+            f"--helper {_flows.HELPER}" in rule and MARK not in rule
+            for rules in self.ruleset.tables["raw"].values()
+            for rule in rules
+        )
+        if zoned or "NOTRACK" in line or "--notrack" in line:
             return reader.all
         ports = self.options.control_ports
         return reader.those(lambda packet: not packet.reply and str(packet.destination_port) in ports)

@@ -116,9 +116,9 @@ def _neighbours(options: Options, ruleset: Ruleset) -> list[str]:
     found = []
     for interface in options.interfaces + options.out_interfaces:
         packet = Packet("ipv6-icmp", "UNTRACKED", in_interface=interface, out_interface=interface)
-        reader = Reader(ruleset, "filter", [replace(packet, icmp_type=icmp_type) for icmp_type in NEIGHBOUR])
+        packets = [replace(packet, icmp_type=icmp_type) for icmp_type in NEIGHBOUR]
         for chain in ("INPUT", "OUTPUT"):
-            effect = reader.walk(ruleset.chain("filter", chain))
+            effect = Reader(ruleset, "filter", packets, chain).walk(ruleset.chain("filter", chain))
             pass_by_policy = 0 if ruleset.policies.get(("filter", chain)) == "DROP" else effect.leaves
             found += [
                 f"ip6tables drops neighbour {words} in {chain} on {interface or 'any interface'}, so nothing of IPv6 "

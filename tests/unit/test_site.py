@@ -129,10 +129,10 @@ def options(**inputs: Any) -> _options.Options:
     return _options.parse({**DEFAULTS, "passive_ports": "50000:50999", **inputs}, ["lo", "eth0", "eth1"], ["eth0"])
 
 
-def ruleset(*rules: str, table: str = "filter") -> _ruleset.Ruleset:
+def ruleset(*rules: str, table: str = "filter", policy: str = "ACCEPT") -> _ruleset.Ruleset:
     """Read rules as iptables-save prints them."""
     chains = dict.fromkeys(rule.split()[1] for rule in rules)
-    heads = [f":{chain} {'ACCEPT' if chain in _site.HOOKS['mangle'] else '-'} [0:0]" for chain in chains]
+    heads = [f":{chain} {policy if chain in _site.HOOKS['mangle'] else '-'} [0:0]" for chain in chains]
     return _ruleset.parse("\n".join([f"*{table}", *heads, *rules, "COMMIT", ""]), ["raw", "mangle", "filter"])
 
 
@@ -191,6 +191,24 @@ def test_what_becomes_of_a_rule_depends_on_the_inputs(inputs: dict[str, Any], ru
     assert verdict(options(**inputs), "INPUT", rule) == expected
 
 
+@pytest.mark.parametrize(
+    ("rule", "policy", "before"),
+    [
+        ("-j RETURN", "DROP", True),
+        ("-p tcp -m tcp --dport 21 -j RETURN", "DROP", True),
+        ("-s 192.0.2.66/32 -j RETURN", "DROP", False),
+        ("-g BANS", "DROP", True),
+        ("-j BANS", "DROP", False),
+        ("-j RETURN", "ACCEPT", False),
+        ("-g BANS", "ACCEPT", False),
+    ],
+)
+def test_what_leaves_a_built_in_chain_is_its_policys(rule: str, policy: str, before: bool) -> None:
+    current = ruleset(f"-A INPUT {rule}", *CHAINS, policy=policy)
+    after = _plan.plan(options(), {"ipv4": current}, {}, together=True).after["ipv4"]
+    assert ("hostfw.conntrack: " in after.chain("filter", "INPUT")[0]) is before
+
+
 def test_what_an_earlier_rule_accepts_is_not_warned_of() -> None:
     rules = (
         "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
@@ -246,6 +264,7 @@ def test_a_drop_that_no_jump_can_undo_is_warned_of(table: str, rule: str, expect
         ("mangle", "INPUT", "-m set --match-set friends src -j ACCEPT", True),
         ("mangle", "INPUT", "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu", False),
         ("mangle", "INPUT", "-p udp -j ACCEPT", False),
+        ("mangle", "INPUT", "-p tcp -j RETURN", True),
     ],
 )
 def test_what_keeps_ftp_from_the_helper_and_the_guard_comes_behind(
@@ -270,7 +289,8 @@ def test_what_keeps_ftp_from_the_helper_and_the_guard_comes_behind(
         ("PREROUTING", "-p tcp -m tcp --dport 21 -j CT --zone 5 --helper ftp", ""),
         ("PREROUTING", "-p tcp -m tcp --dport 80 -j CT --notrack", ""),
         ("PREROUTING", "-i eth1 -j CT --zone 5", ""),
-        ("OUTPUT", "-p tcp -m tcp --sport 50000:50999 -j CT --zone 5", ""),
+        ("OUTPUT", "-p tcp -m tcp --sport 50000:50999 -j CT --zone 5", "conflict"),
+        ("OUTPUT", "-p tcp -m tcp --sport 50000:50999 -j CT --timeout long", ""),
     ],
 )
 def test_what_takes_ftp_from_the_helper_is_told(chain: str, rule: str, words: str) -> None:

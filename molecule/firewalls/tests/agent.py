@@ -1,0 +1,55 @@
+"""Runs on a test host: a JSON line in is a call, one out is what it came to."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import subprocess
+import sys
+import time
+
+sockets: list[socket.socket] = []
+
+
+def run(command: str, stdin: str = "") -> list[object]:
+    """Run a command; return its exit code, output and errors."""
+    done = subprocess.run(["sh", "-c", command], input=stdin, capture_output=True, text=True, check=False)
+    return [done.returncode, done.stdout, done.stderr]
+
+
+def listen(ports: list[int]) -> None:
+    """Listen on ports of both IP versions, from now on."""
+    for port in ports:
+        sockets.append(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=100))
+
+
+def reach(addresses: list[str], ports: list[int], seconds: float, source_port: int = 0) -> list[str]:
+    """Return those of the ports that answer."""
+    found = []
+    selector = selectors.DefaultSelector()
+    for address in addresses:
+        for port in ports:
+            tried = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(("", source_port))
+            tried.setblocking(False)
+            tried.connect_ex((address, port))
+            selector.register(tried, selectors.EVENT_WRITE, f"{address} {port}")
+    end = time.monotonic() + seconds
+    while selector.get_map() and time.monotonic() < end:
+        for key, _events in selector.select(end - time.monotonic()):
+            if isinstance(key.fileobj, socket.socket):
+                if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    found.append(str(key.data))
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+    for key in list(selector.get_map().values()):
+        if isinstance(key.fileobj, socket.socket):
+            key.fileobj.close()
+    return found
+
+
+for line in sys.stdin:
+    function, arguments = json.loads(line)
+    print(json.dumps(globals()[function](*arguments)), flush=True)
