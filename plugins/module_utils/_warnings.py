@@ -63,7 +63,7 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
             "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run "
             f"{_boot.restore(options.prefix)}, or set ftp_persistent to false"
         )
-    for rules, package, sets, missing in AT_BOOT if options.tls and not (options.persistent and systemd) else ():
+    for rules, package, sets, missing in AT_BOOT if options.live and not (options.persistent and systemd) else ():
         if Path(root, rules).exists() and not Path(root, sets).exists():
             found.append(
                 f"{package} loads no rule at all at boot where one of those that it has saved names an ipset that is "

@@ -418,6 +418,11 @@ NO_IPSETS = (
             FTPS,
             [],
         ),
+        (
+            ["usr/share/netfilter-persistent/plugins.d/15-ip4tables"],
+            {"public_address": "203.0.113.7", "passive_ports": "50000:50099"},
+            [NO_IPSETS.format("iptables-persistent", "ipset-persistent")],
+        ),
         (["usr/share/netfilter-persistent/plugins.d/15-ip4tables"], {}, []),
         ([], FTPS, []),
     ],
