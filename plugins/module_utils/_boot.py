@@ -57,7 +57,7 @@ WantedBy=multi-user.target {OTHERS}
 # Rules that name a set that is not there do not load, nor do any others of their file.
 SETS_UNIT = f"""\
 [Unit]
-Description=Sets for FTPS through the firewall (hostfw.conntrack, {{prefix}})
+Description=Sets for FTP through the firewall (hostfw.conntrack, {{prefix}})
 DefaultDependencies=no
 After=local-fs.target systemd-modules-load.service
 Before={OTHERS} network-pre.target shutdown.target

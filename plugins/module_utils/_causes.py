@@ -421,11 +421,25 @@ ROWS = (
     Row(
         "data connection",
         "timeout|slow|unreachable|refused|prohibited",
+        "The server answers PASV in several lines, and the data connection to {endpoint} does not pass: most likely as "
+        "the FTP helper, which reads one line at the beginning of a segment, does not find the port there.",
+        "Let the server answer PASV and EPSV in one line; or, where the firewall is, run the role with ftp_tls true, "
+        "which opens the ports of ftp_passive_ports without the helper.",
+        mode="passive",
+        tls=False,
+        words=r"^22[79]-",
+    ),
+    Row(
+        "data connection",
+        "timeout|slow|unreachable|refused|prohibited",
         "The server announces {endpoint}, its control connection is at {address}, and that port cannot be reached "
-        "there: most likely NAT lies between them, and does not translate what FTP announces.",
-        "On the gateway, run the role with ftp_side gateway, ftp_nat true and every port that is sent on in "
-        "ftp_control_ports; for FTPS, let the server announce its public address (vsftpd: pasv_address, ProFTPD: "
-        "MasqueradeAddress) and send its passive ports on.",
+        "there: most likely NAT lies between them and does not translate what FTP announces, and the FTP helper of a "
+        "firewall, such as this host's own, believes no other address than that of the control connection.",
+        "Let the server announce the address that its clients call (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, "
+        "Pure-FTPd: ForcePassiveIP), send its passive ports on and run the role on its host (ftp_public_address), or, "
+        "for plain FTP, run the role on the gateway with ftp_side gateway, ftp_nat true and every port that is sent on "
+        "in ftp_control_ports; if this host drops what it sends, run it here with ftp_side client, ftp_tls true and "
+        "the server in ftp_allowed_addresses.",
         mode="passive",
         elsewhere=True,
     ),
@@ -434,8 +448,8 @@ ROWS = (
         "timeout|slow|prohibited|unreachable",
         "A firewall {drops} the data connection to {endpoint}: most likely no rule gives the FTP helper to "
         "port {port}, none accepts what it announces (RELATED), or this port is outside of ftp_passive_ports.",
-        f"{ON_SERVER} ftp_mode passive or both, {{port}} in ftp_control_ports and the announced port in "
-        f"ftp_passive_ports; {GATEWAY}; {CLIENT}.",
+        f"{ON_SERVER} ftp_mode passive or both, {{port}} in ftp_control_ports, the announced port in ftp_passive_ports "
+        f"and, where its host does not have the announced address, ftp_public_address; {GATEWAY}; {CLIENT}.",
         mode="passive",
     ),
     Row(

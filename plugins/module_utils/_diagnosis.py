@@ -109,6 +109,14 @@ def _outside(case: Case) -> bool:
     return bool(case.port) and not first <= case.port <= last
 
 
+def _public(case: Case) -> bool:
+    """Tell whether a server on this host announced an IPv4 address that is none of the host's."""
+    address = re.match(r"([\d.]+):\d+$", case.probe.get("endpoint") or "")
+    own = case.plan.get("addresses") or ()
+    server = case.inputs.get("side") == "server" and case.plan.get("public_address") == "none"
+    return server and address is not None and bool(own) and address[1] not in own
+
+
 def _tool(case: Case, name: str) -> bool:
     return name in case.before.get("tools", ()) and not case.converged
 
@@ -241,9 +249,12 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
     Diagnosis(
         symptom="It hangs after 227 Entering Passive Mode with an address that is not the server's public one",
         look="the address in the 227: 10.x, 172.16.x or 192.168.x behind NAT",
-        cause="behind NAT the server announces an address that its clients cannot reach",
-        cure="set the public one at the server (pasv_address, MasqueradeAddress, ForcePassiveIP); on a gateway with "
-        "plain FTP, ftp_nat: true translates it",
+        cause="the server announces another address than the one that its clients call: clients that believe it "
+        "cannot reach it, and clients that ignore it hang where the FTP helper of a firewall, which believes no other "
+        "address, is to open the port",
+        cure="set the public one at the server (pasv_address, MasqueradeAddress, ForcePassiveIP), and run the role on "
+        "its host, which reads it (ftp_public_address: auto); on a gateway with plain FTP, ftp_nat: true translates "
+        "it; on a client's host, ftp_tls: true with the server in ftp_allowed_addresses passes without the helper",
         applies=lambda case: bool(case.probe.get("announced_elsewhere")),
     ),
     Diagnosis(
@@ -252,6 +263,29 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         cause="the server announced a port outside of ftp_passive_ports",
         cure="set ftp_passive_ports to the server's range, or to auto on the server",
         applies=lambda case: case.converged and _data(case, "passive") and _outside(case),
+    ),
+    Diagnosis(
+        symptom="It hangs after 227 Entering Passive Mode with the public address of a cloud, and EPSV passes",
+        look="the address in the 227 is none that ip address shows on the server's host",
+        cause="the server announces an address that its host does not have, and the FTP helper there believes no "
+        "address but that of the control connection",
+        cure="set ftp_public_address to that address, and ftp_passive_ports to the server's range; auto reads both "
+        "from the configuration of vsftpd, proftpd or pure-ftpd",
+        applies=lambda case: case.converged and _plain(case) and _data(case, "passive") and _public(case),
+    ),
+    Diagnosis(
+        symptom="It hangs after 227-, an answer of several lines",
+        look="the client's log: a 227- or 229- before the line with the port",
+        cause="the FTP helper reads one line at the beginning of a segment, so it does not find what such an answer "
+        "announces",
+        cure="let the server answer PASV and EPSV in one line; or set ftp_tls: true, and ftp_passive_ports to the "
+        "server's range: data connections then pass without the helper",
+        applies=lambda case: (
+            case.converged
+            and _plain(case)
+            and _data(case, "passive")
+            and re.match(r"22[79]-", case.probe.get("reply") or "") is not None
+        ),
     ),
     Diagnosis(
         symptom="It hangs after 227 Entering Passive Mode",

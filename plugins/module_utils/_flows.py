@@ -184,11 +184,14 @@ def data_flows(options: Options) -> list[Flow]:
     return flows
 
 
-def tls_flows(options: Options) -> list[Flow]:
-    """Return the data connections of FTPS, which no helper announces."""
-    if not options.tls:
+def live_flows(options: Options, ip_version: str) -> list[Flow]:
+    """Return the data connections that no helper announces: of FTPS all, to a public address the passive ones."""
+    if not options.live_over(ip_version):
         return []
-    return [replace(flow, words=f"FTPS {flow.words}", opening="NEW") for flow in data_flows(options)]
+    if options.tls:
+        return [replace(flow, words=f"FTPS {flow.words}", opening="NEW") for flow in data_flows(options)]
+    passive = [flow for flow in data_flows(options) if flow.opened_by == "client"]
+    return [replace(flow, words=f"public address: {flow.words}", opening="NEW") for flow in passive]
 
 
 def other(end: str) -> str:
@@ -269,8 +272,8 @@ def rules(options: Options, ip_version: str) -> list[Rule]:
             comment=f"{MARK}data connections of the {HELPER} helper",
         )
         found += [sent(jump, each, sender) for each in between]
-    for flow in tls_flows(options):
-        found += _tls(options, flow, ip_version)
+    for flow in live_flows(options, ip_version):
+        found += _live(options, flow, ip_version)
     found += _icmp(options, ip_version)
     found += _marking(options, ip_version)
     found += _let_in(options)
@@ -297,17 +300,17 @@ def _assign(options: Options, flow: Flow, ends: Ends) -> Rule:
 
 
 def _marking(options: Options, ip_version: str) -> list[Rule]:
-    """Return the rules that mark our control connections and the data connections of FTPS."""
+    """Return the rules that mark our control connections, and the data connections that no helper announces."""
     chains, mark = Chains(options.prefix), marks(options)
     found = []
-    if options.tls:
-        words = f"{MARK}FTPS data connections that were let in"
+    if options.live_over(ip_version):
+        words = f"{MARK}{'FTPS' if options.tls else 'public address:'} data connections that were let in"
         found.append(Rule("mangle", chains.marking, "RETURN", words, connmark=mark.let_in))
     for ports in groups(options.control_ports):
         found += _marking_control(options, ip_version, ports)
-    for flow in tls_flows(options):
+    for flow in live_flows(options, ip_version):
         senders = flow.opened_by, flow.opened_by, other(flow.opened_by)
-        for rule, sender in zip(_tls(options, flow, ip_version), senders):
+        for rule, sender in zip(_live(options, flow, ip_version), senders):
             let_in = replace(rule, table="mangle", chain=chains.marking, jump="CONNMARK", set_connmark=mark.let_in)
             # Not a control connection, whose port may be among the passive ports.
             found += [sent(replace(let_in, connmark=mark.none), each, sender) for each in ends(options, ip_version)]
@@ -339,7 +342,7 @@ def _marking_control(options: Options, ip_version: str, ports: str) -> list[Rule
     for end, packet in packets.items():
         closes = replace(packet, ctexpire=CLOSING_SECONDS, closing=True, connmark=mark.live, set_connmark=mark.closed)
         found.append(replace(closes, comment=f"{words}: {end} closes"))
-        if options.tls and direction(options, end) == "IN":
+        if options.live_over(ip_version) and direction(options, end) == "IN":
             # Whoever forges its address has no ASSURED connection.
             live = replace(packet, jump="SET", ctstatus="ASSURED", connmark=mark.live)
             found.append(replace(live, live_set=chains.live(ip_version), comment=f"{words}: {end} is live"))
@@ -433,18 +436,18 @@ def groups(ports: Iterable[str]) -> list[str]:
     return [",".join(group) for group in found]
 
 
-def server_ports(options: Options) -> list[str | None]:
+def server_ports(options: Options, ip_version: str) -> list[str | None]:
     """Return the ports, in groups, that the server's end of all that the rules of mangle mark has; None is any."""
     ports = [*options.control_ports]
-    for flow in tls_flows(options):
+    for flow in live_flows(options, ip_version):
         if flow.server_port is None:
             return [None]
         ports.append(flow.server_port)
     return [*groups(ports)]
 
 
-def _tls(options: Options, flow: Flow, ip_version: str) -> list[Rule]:
-    """Return the rules of a data connection of FTPS: opened only where there is a live control connection."""
+def _live(options: Options, flow: Flow, ip_version: str) -> list[Rule]:
+    """Return the rules of a data connection that is opened only where there is a live control connection."""
     both = [accept(options, flow, sender) for sender in ("client", "server")]
     opens, answers = both if flow.opened_by == "client" else reversed(both)
     way = direction(options, flow.opened_by)
@@ -500,7 +503,7 @@ def jumps(options: Options, ip_version: str) -> list[Rule]:
                     words = f"{MARK}FTP {'from' if options.side == 'gateway' else 'on'} {interface or 'any interface'}"
                     assign = replace(assign, chain="PREROUTING", out_interface=None, comment=words)
                 raw[assign] = None
-        for ports in server_ports(options):
+        for ports in server_ports(options, ip_version):
             mark = replace(jump, table="mangle", jump=chains.marking, protocol="tcp")
             if options.side == "gateway":
                 # One for both ends and all interfaces, which the rules behind it tell apart.
@@ -551,7 +554,7 @@ def packets(
     :arg some_of: returns some ports of a range, one that is like most of them first
     """
     found: dict[Packet, None] = {}
-    flows = control_flows(options) + data_flows(options) + tls_flows(options)
+    flows = control_flows(options) + data_flows(options) + live_flows(options, ip_version)
     for hook, sender, interface, out in _ways(options) if ends(options, ip_version) else ():
         if chain not in PASSES[hook]:
             continue

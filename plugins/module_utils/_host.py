@@ -51,6 +51,13 @@ def default_interfaces(root: str = "/") -> list[str]:
     return list(dict.fromkeys(name for _metric, name in best.values()))
 
 
+def addresses(root: str = "/") -> list[str]:
+    """Return the IPv4 addresses of the host, each once."""
+    lines = [" ".join(row) for row in _rows(root, "proc/net/fib_trie")]
+    local = [line for line, following in zip(lines, lines[1:]) if following == "/32 host LOCAL"]
+    return list(dict.fromkeys(line.replace("|-- ", "") for line in local))
+
+
 def local_ports(root: str = "/") -> str | None:
     """Return the range of ports for programs that ask for none, as iptables has it; None where it cannot be read."""
     ports = re.fullmatch(r"(\d+)\s+(\d+)", setting("proc/sys/net/ipv4/ip_local_port_range", root) or "")

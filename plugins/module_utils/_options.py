@@ -53,6 +53,7 @@ class Options:
       of the clients) as iptables prints them; (None,) is everybody, an empty tuple nobody
     - servers: on a gateway, the networks of the servers in the same form; else everybody
     - control_bit, closed_bit: the bits of the connection mark for control connections, and for closed ones
+    - public_address: what the server announces and the host does not have; None where it announces its own
     """
 
     side: str
@@ -73,6 +74,7 @@ class Options:
     prefix: str
     persistent: bool
     state: str
+    public_address: str | None = None
 
     @property
     def active(self) -> bool:
@@ -87,6 +89,20 @@ class Options:
     def open_over(self, ip_version: str) -> bool:
         """Tell whether FTP may pass between anybody over an IP version."""
         return bool(self.peers.get(ip_version) and self.servers.get(ip_version))
+
+    def live_over(self, ip_version: str) -> bool:
+        """Tell whether data ports are open over an IP version to all who hold a control connection, without the helper.
+
+        The helper cannot read that of FTPS, and believes no address but that of the control connection. None but PASV
+        announces one, which is of IPv4.
+        """
+        public = self.public_address is not None and self.passive and ip_version == "ipv4"
+        return (self.tls or public) and ip_version in self.peers
+
+    @property
+    def live(self) -> bool:
+        """Tell whether data ports are open to whoever holds a control connection over any IP version."""
+        return any(self.live_over(ip_version) for ip_version in IP_VERSIONS)
 
 
 def parse(
@@ -108,6 +124,7 @@ def parse(
     out: tuple[str | None, ...] = ()
     if state == "present":  # what is to go may stand on an interface that has gone already
         check_gateway(side, inputs)
+        check_server(side, inputs)
         on = parse_interfaces("ftp_interface", inputs["interface"], interfaces, default_interfaces)
         if side == "gateway":
             out = parse_interfaces("ftp_out_interface", inputs["out_interface"], interfaces)
@@ -131,6 +148,7 @@ def parse(
         prefix=parse_prefix(inputs["chain_prefix"]),
         persistent=inputs["persistent"],
         state=state,
+        public_address=parse_public_address(inputs["public_address"]),
     )
     if options.tls and state == "present":
         check_tls(options)
@@ -147,6 +165,29 @@ def check_gateway(side: str, inputs: Mapping[str, Any]) -> None:
     for name in ("out_interface", "nat", "server_addresses"):
         if inputs[name]:
             raise ValueError(f"ftp_{name}: is for ftp_side gateway only, got {inputs[name]!r} with ftp_side {side}")
+
+
+def check_server(side: str, inputs: Mapping[str, Any]) -> None:
+    """Check the input that only a server has."""
+    value = inputs["public_address"]
+    if side != "server" and value not in ("auto", "none"):
+        raise ValueError(f"ftp_public_address: is for ftp_side server only, got {value!r} with ftp_side {side}")
+
+
+def check_public_address(options: Options, cure: str) -> None:
+    """Check that a server that announces a public address does not open more than its user knows.
+
+    :arg cure: what narrows the passive ports
+    """
+    first, _colon, last = options.passive_ports.partition(":")
+    count = int(last or first) - int(first) + 1
+    if options.public_address and options.live and None in options.peers.get("ipv4", ()) and count >= WIDE_RANGE:
+        raise ValueError(
+            f"ftp_public_address: the server announces {options.public_address}, which is no address of this host, and "
+            f"the helper believes no other, so the passive ports are opened without it; {cure}, narrower than "
+            f"{WIDE_RANGE} ports (got {options.passive_ports}, {count} ports), or set ftp_allowed_addresses, or set "
+            "ftp_public_address to none, with which PASV hangs"
+        )
 
 
 def check_tls(options: Options) -> None:
@@ -239,6 +280,26 @@ def parse_port_range(name: str, value: str, otherwise: str = "") -> str:
     if first > last:
         raise ValueError(f"{name}: first port {first} is above last port {last}")
     return str(first) if first == last else f"{first}:{last}"
+
+
+def parse_public_address(value: str) -> str | None:
+    """Return what the server announces in place of its own address; None for V(none), and for V(auto) of others."""
+    if value in ("auto", "none"):
+        return None
+    if not may_be_announced(value):
+        raise bad("ftp_public_address", "an IPv4 address or a host name with a dot, auto or none", value)
+    return value
+
+
+def may_be_announced(value: str) -> bool:
+    """Tell whether a value is an IPv4 address, or a host name with a dot, which stands for one."""
+    if re.fullmatch(r"[0-9.]+", value):
+        try:
+            ipaddress.IPv4Address(value)
+        except ValueError:
+            return False
+        return True
+    return re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\.?", value) is not None
 
 
 def parse_interfaces(

@@ -117,9 +117,7 @@ def plan(
 
 def live_sets(options: Options) -> dict[str, str]:
     """Return the name of the set of live addresses of each IP version that wants one."""
-    if not options.tls:
-        return {}
-    asked = [ip_version for ip_version in IP_VERSIONS if _flows.ends(options, ip_version)]
+    asked = [name for name in IP_VERSIONS if options.live_over(name) and _flows.ends(options, name)]
     return {ip_version: Chains(options.prefix).live(ip_version) for ip_version in asked}
 
 
@@ -227,7 +225,7 @@ def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mappin
     chains = Chains(options.prefix)
     name = chains.live(ip_version)
     own = f"{LIVE_SET[ip_version][0]} {LIVE_SET[ip_version][2]}"
-    if options.tls and sets.get(name, own) != own:
+    if options.live_over(ip_version) and sets.get(name, own) != own:
         found.append(
             f"ipset {name} is not this role's, as it is of {sets[name]} and not of {own}; "
             f"set ftp_chain_prefix to another name than {options.prefix}"

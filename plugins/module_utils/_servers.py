@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Server:
     - passive_ports: such as "50000:50999", or "50000"; None where nothing bounds them
     - setting: what sets them, in words for a person
     - passive, active: whether the mode is possible; False where the configuration forbids it
+    - announces: the addresses or host names that it announces in place of its own address
     """
 
     name: str
@@ -50,6 +51,7 @@ class Server:
     setting: str
     passive: bool
     active: bool
+    announces: tuple[str, ...] = ()
 
 
 def installed(root: str = "/") -> list[Server]:
@@ -113,15 +115,42 @@ def unbounded(servers: Sequence[Server]) -> list[str]:
     ]
 
 
-def _narrow(server: Server) -> str:
+def public_address(inputs: Mapping[str, Any], servers: Sequence[Server], own: Iterable[str]) -> str:
+    """Return the input C(ftp_public_address) with V(auto) found out; V(none) where the host itself has the address.
+
+    A host name counts as that of an address which the host does not have.
+
+    :arg own: the addresses of the host, and the names of its interfaces, which ProFTPD takes for addresses
+    """
+    asked = str(inputs["public_address"])
+    announced: Iterable[str] = (asked,)
+    if asked == "auto":
+        announced = () if inputs["side"] != "server" else _announced(servers)
+    return next((address for address in announced if address not in own), "none")
+
+
+def _announced(servers: Sequence[Server]) -> list[str]:
+    found = [address for server in servers if server.passive for address in server.announces]
+    return [address for address in found if _options.may_be_announced(address)]
+
+
+def narrow(inputs: Mapping[str, Any], servers: Sequence[Server]) -> str:
+    """Return what narrows the passive ports, where those of the input C(ftp_passive_ports) are too many."""
+    if inputs["passive_ports"] != "auto" or not any(server.passive for server in servers):
+        return "set ftp_passive_ports to the server's range"
+    words = [_narrow(server, 50099) for server in servers if server.passive]
+    return f"{' and '.join(words)}, restart it and run the role again, or set ftp_passive_ports to the server's range"
+
+
+def _narrow(server: Server, last: int = 50999) -> str:
     """Return what gives a server a passive range."""
     if server.name == "vsftpd":
-        return f"set pasv_min_port=50000 and pasv_max_port=50999, say, in {server.path}"
+        return f"set pasv_min_port=50000 and pasv_max_port={last}, say, in {server.path}"
     if server.name == "proftpd":
-        return f"set PassivePorts 50000 50999, say, in {server.path}, outside of and in each VirtualHost"
+        return f"set PassivePorts 50000 {last}, say, in {server.path}, outside of and in each VirtualHost"
     if server.path.endswith("/conf"):
-        return f"write 50000 50999, say, to {server.path}/PassivePortRange"
-    return f"set PassivePortRange 50000 50999, say, in {server.path}"
+        return f"write 50000 {last}, say, to {server.path}/PassivePortRange"
+    return f"set PassivePortRange 50000 {last}, say, in {server.path}"
 
 
 def _passive(servers: Sequence[Server]) -> Sequence[Server]:
@@ -147,6 +176,7 @@ def _vsftpd(root: str, path: str) -> Server:
         setting,
         passive=settings.get("pasv_enable", "").strip().lower() not in NO,
         active=settings.get("port_enable", "").strip().lower() not in NO,
+        announces=tuple(settings.get("pasv_address", "").split()[:1]),
     )
 
 
@@ -206,6 +236,7 @@ def _proftpd(root: str, path: str) -> Server:
             or (host.says("rootrevoke") in YES and (_options.parse_port(host.says("port")) or 21) < FIRST_PORT)
             for host in hosts
         ),
+        announces=_options.unique(filter(None, (host.says("masqueradeaddress") for host in hosts))),
     )
 
 
@@ -247,7 +278,7 @@ def _pure_ftpd(root: str, path: str) -> Server:
     setting = "PassivePortRange"
     entries = []
     if _under(root, path).is_dir():
-        for name in (setting, "NATmode"):
+        for name in (setting, "NATmode", "ForcePassiveIP"):
             if _under(root, f"{path}/{name}").exists():
                 entries += [(file, [name.lower(), *line.split()]) for file, line in _lines(root, f"{path}/{name}")]
         # In Debian's files the first line wins, below the last.
@@ -255,12 +286,15 @@ def _pure_ftpd(root: str, path: str) -> Server:
     else:
         entries = [(file, re.split(r"[\s=:]+", line.strip().lower())) for file, line in _lines(root, path)]
     passive_ports, passive = None, True
+    announces: tuple[str, ...] = ()
     for file, (name, *values) in entries:
         if name == setting.lower():
             passive_ports = _ports(file, setting, values)
         elif name == "natmode" and values and values[0].lower() in YES:
             passive = False
-    return Server("pure-ftpd", path, passive_ports, setting, passive=passive, active=True)
+        elif name == "forcepassiveip":
+            announces = tuple(values[:1])
+    return Server("pure-ftpd", path, passive_ports, setting, passive=passive, active=True, announces=announces)
 
 
 def _ports(path: str, setting: str, values: list[str]) -> str:

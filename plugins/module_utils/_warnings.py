@@ -17,7 +17,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import P
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, covers
 from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
 
 # RFC 4861, section 4.
@@ -57,6 +57,7 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
                 found += _neighbours(options, ruleset)
             if options.side == "gateway":
                 found += _gateway(options, ip_version, ruleset, root)
+            found += _sent_on(options, ip_version, ruleset, root)
     found += _tracking(root)
     systemd = Path(root, _boot.SYSTEMD).is_dir()
     if options.persistent and not systemd and not Path(root, _boot.PLUGINS).is_dir():
@@ -64,7 +65,7 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
             "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run "
             f"{_boot.restore(options.prefix)}, or set ftp_persistent to false"
         )
-    for rules, package, sets, missing in AT_BOOT if options.tls and not (options.persistent and systemd) else ():
+    for rules, package, sets, missing in AT_BOOT if options.live and not (options.persistent and systemd) else ():
         if Path(root, rules).exists() and not Path(root, sets).exists():
             found.append(
                 f"{package} loads no rule at all at boot where one of those that it has saved names an ipset that is "
@@ -150,5 +151,28 @@ def _gateway(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> 
             found.append(
                 f"{PROGRAMS[ip_version]} sends port {before} to port {after.group(1)}, which ftp_control_ports does "
                 f"not have, so FORWARD drops it: {line}; add {after.group(1)} to ftp_control_ports"
+            )
+    return found
+
+
+def _sent_on(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[str]:
+    """Warn where a server's host sends a control port to another one of its own, of which the inputs do not speak."""
+    if options.side != "server":
+        return []
+    found = []
+    own = ["", *_host.addresses(root)]
+    chains = {name: lines for name, lines in ruleset.tables.get("nat", {}).items() if name != "OUTPUT"}
+    for line in (line for lines in chains.values() for line in lines):
+        to = re.search(r" -j (?:REDIRECT --to-ports |DNAT --to-destination ([\d.]*):)(\d+(?:-\d+)?)\b", line)
+        if to is None or (to[1] or "") not in own or to[2] in options.control_ports:
+            continue
+        words = {clause.option: clause.values[0] for clause in clauses(line) if clause.values and not clause.negated}
+        ports = (words.get("--dport") or words.get("--dports") or "").split(",")
+        before = next((port for port in ports if port in options.control_ports), None)
+        here = any(covers(words.get("-i", "+"), interface, negated=False) for interface in options.interfaces)
+        if before and here and words.get("-p") == "tcp":
+            found.append(
+                f"{PROGRAMS[ip_version]} sends port {before} to port {to[2]}, which ftp_control_ports does not have, "
+                f"so INPUT drops it: {line}; add {to[2]} to ftp_control_ports"
             )
     return found

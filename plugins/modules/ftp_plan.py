@@ -86,6 +86,18 @@ options:
       - With another O(side), V(auto) is V(1024:65535).
     type: str
     default: auto
+  public_address:
+    description:
+      - With O(side=server), the IPv4 address, or the host name, that the server announces in place of its own address,
+        as it does in a cloud or behind one-to-one NAT. The helper believes no announcement of another address than
+        that of the control connection, so O(passive_ports) are opened for addresses that hold a control connection.
+      - Nothing is opened for an address that the host itself has. A host name counts as one that it does not have.
+      - V(auto) takes it from the configuration of vsftpd (C(pasv_address)), proftpd (C(MasqueradeAddress)) or
+        pure-ftpd (C(ForcePassiveIP)). With V(none), nothing is opened.
+      - It wants O(passive_ports) narrower than 1,000 ports, or O(allowed_addresses).
+    type: str
+    default: auto
+    version_added: 1.1.0
   tls:
     description:
       - Whether FTPS passes, too. Its data connections are opened without the helper, which cannot read an encrypted
@@ -210,6 +222,17 @@ passive_ports:
   sample:
     ports: "50000:50999"
     source: pasv_min_port and pasv_max_port of vsftpd in /etc/vsftpd.conf
+public_address:
+  description: The address or the host name for which O(passive_ports) are opened, or V(none).
+  type: str
+  returned: success
+  sample: 203.0.113.7
+addresses:
+  description: The IPv4 addresses of the host.
+  type: list
+  elements: str
+  returned: success
+  sample: [127.0.0.1, 10.0.0.5]
 prepare:
   description: Commands to run first, each with what it reads. They create chains, and what no module can express.
   type: list
@@ -393,14 +416,15 @@ def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
 
 
 def read_sets(module: AnsibleModule, options: Options) -> dict[str, str]:
-    """Return the type and the family of each ipset; where the kernel has none, FTPS cannot be."""
+    """Return the type and the family of each ipset; fail where one is needed and the kernel has none."""
     path = module.get_bin_path("ipset", opt_dirs=_commands.SBIN)
     if path is None:
         return {}
     code, out, err = module.run_command([path, "-terse", "list"])
-    if code != 0 and options.tls and options.state == "present":
+    if code != 0 and options.live and options.state == "present":
+        name, who = ("ftp_tls", "FTPS opens its") if options.tls else ("ftp_public_address", "it opens the passive")
         module.fail_json(
-            msg=f"ftp_tls: this kernel has no ipsets, or hides them, and FTPS opens its data ports by one; "
+            msg=f"{name}: this kernel has no ipsets, or hides them, and {who} data ports by one; "
             f"ipset list said: {err.strip()}"
         )
     return {
@@ -411,7 +435,7 @@ def read_sets(module: AnsibleModule, options: Options) -> dict[str, str]:
 
 def add_packages(module: AnsibleModule, options: Options, packages: list[str], load: list[str]) -> None:
     """Add the packages of other programs that are missing, and fail where none can be installed."""
-    live = options.tls and options.state == "present"
+    live = options.live and options.state == "present"
     for program, package, needed in (("modprobe", "kmod", bool(load)), ("ipset", "ipset", live)):
         if needed and module.get_bin_path(program, opt_dirs=_commands.SBIN) is None:
             packages.append(package)
@@ -504,6 +528,7 @@ def main() -> None:
             "data_port": {"type": "str", "default": "auto"},
             "active_ports": {"type": "str", "default": "auto"},
             "passive_ports": {"type": "str", "default": "auto"},
+            "public_address": {"type": "str", "default": "auto"},
             "tls": {"type": "bool", "default": False},
             "allowed_addresses": {"type": "list", "elements": "str", "default": []},
             "server_addresses": {"type": "list", "elements": "str", "default": []},
@@ -523,12 +548,17 @@ def main() -> None:
     inputs: dict[str, Any] = module.params
     wanted = inputs["state"] == "present"
     asked = inputs["passive_ports"]
+    addresses = _host.addresses()
     try:
         servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
+        narrow = _servers.narrow(inputs, servers)
         inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
+        inputs["public_address"] = _servers.public_address(inputs, servers, [*addresses, *_host.interfaces()])
         options = _options.parse(
             inputs, _host.interfaces(), _host.default_interfaces(), _host.local_ports() or _options.HIGH_PORTS
         )
+        if wanted:
+            _options.check_public_address(options, narrow)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
@@ -565,6 +595,8 @@ def main() -> None:
         load,
         before,
         passive_ports={"ports": options.passive_ports, "source": source},
+        public_address=options.public_address or "none",
+        addresses=addresses,
     )
 
 

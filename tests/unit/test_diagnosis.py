@@ -10,7 +10,13 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
 
 PROJECT = Path(__file__).resolve().parents[2]
-CONVERGED = {"converged": True, "passive_ports": {"ports": "50000:50099"}}
+CONVERGED = {
+    "converged": True,
+    "passive_ports": {"ports": "50000:50099"},
+    "public_address": "none",
+    "addresses": ["127.0.0.1", "192.0.2.1"],
+}
+PUBLIC = "203.0.113.7:50001"
 WORDS = (
     "FTP on eth0",
     "control connection to port 21: gets the ftp helper",
@@ -77,6 +83,8 @@ TRIALS: list[tuple[str, dict[str, Any], dict[str, int], dict[str, Any], bool]] =
     ("active works", {"mode": "active"}, HELPED, probe("data connection"), False),
     ("passive works", {"mode": "passive"}, HELPED, probe("data connection", "active"), False),
     ("not the server's public one", {}, HELPED, probe("data connection", announced_elsewhere=True), False),
+    ("the public address of a cloud", {"side": "server"}, HELPED, probe("data connection", endpoint=PUBLIC), False),
+    ("several lines", {}, HELPED, probe("data connection", reply="227-Entering 227 Passive (192,0,2,1,195,81)"), False),
     ("a port out of the usual", {}, HELPED, probe("data connection", endpoint="192.0.2.1:60000"), False),
     ("It hangs after 227 Entering Passive Mode", {}, {**HELPED, "gets the": 0}, probe("data connection"), False),
     (
@@ -131,6 +139,25 @@ def test_trial_that_passes_has_no_finding() -> None:
 
 def test_what_is_not_known_is_told_in_the_words_of_the_probe() -> None:
     case = Case({}, CONVERGED, info({}), info(HELPED), probe("resolve"))
+    assert _diagnosis.findings([case]) == [Finding("The probe's own cause.", "The probe's own cure.")]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "plan", "endpoint", "reply"),
+    [
+        ({"side": "client"}, CONVERGED, PUBLIC, ""),
+        ({"side": "server"}, {**CONVERGED, "public_address": "203.0.113.7"}, PUBLIC, ""),
+        ({"side": "server"}, {**CONVERGED, "addresses": ["203.0.113.7"]}, PUBLIC, ""),
+        ({"side": "server"}, {**CONVERGED, "addresses": []}, PUBLIC, ""),
+        ({"side": "server"}, CONVERGED, "[2001:db8::1]:50001", ""),
+        ({"side": "server"}, CONVERGED, "192.0.2.1:50001", "227 Entering Passive Mode (192,0,2,1,195,81)"),
+    ],
+)
+def test_address_and_answer_that_are_in_order(
+    inputs: dict[str, Any], plan: dict[str, Any], endpoint: str, reply: str
+) -> None:
+    trial = probe("data connection", endpoint=endpoint, reply=reply)
+    case = Case(inputs, plan, info({}), info(HELPED), trial)
     assert _diagnosis.findings([case]) == [Finding("The probe's own cause.", "The probe's own cure.")]
 
 

@@ -92,3 +92,39 @@ def test_module_that_cannot_be_loaded(
         if dep is not None:
             (modules / "modules.dep").write_text(dep, encoding="utf-8")
     assert _host.module_missing(module, "6.1.0-44-amd64", str(tmp_path)) == expected
+
+
+# As the kernel prints it in a container with 172.20.0.2 on eth0, and 198.51.100.64 on lo.
+FIB_TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 127.0.0.0/8 2 0 2
+        +-- 127.0.0.0/31 1 0 0
+           |-- 127.0.0.0
+              /8 host LOCAL
+           |-- 127.0.0.1
+              /32 host LOCAL
+        |-- 127.255.255.255
+           /32 link BROADCAST
+     +-- 172.20.0.0/16 2 0 2
+        +-- 172.20.0.0/30 2 0 2
+           |-- 172.20.0.0
+              /16 link UNICAST
+           |-- 172.20.0.2
+              /32 host LOCAL
+        |-- 172.20.255.255
+           /32 link BROADCAST
+     |-- 198.51.100.64
+        /32 host LOCAL
+     |-- 203.0.113.9
+        /32 universe UNICAST
+"""
+
+
+def test_addresses_of_the_host(tmp_path: Path) -> None:
+    assert _host.addresses(str(tmp_path)) == []
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/fib_trie").write_text(FIB_TRIE + FIB_TRIE.replace("Main", "Local"), encoding="utf-8")
+    assert _host.addresses(str(tmp_path)) == ["127.0.0.1", "172.20.0.2", "198.51.100.64"]

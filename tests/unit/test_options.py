@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "persistent": True,
     "ignore_conflicts": False,
     "state": "present",
+    "public_address": "none",
 }
 HAS = ["lo", "eth0", "eth1", "br-lan", "eth0.100"]
 
@@ -41,6 +42,7 @@ PORTS = "ftp_control_ports: must be a list of ports from 1 to 65535, got "
 DATA = "ftp_data_port: must be a port from 1 to 65535, auto or any, got "
 RANGE = "ftp_passive_ports: must be a port or a range first:last, ports from 1 to 65535, got "
 ACTIVE = "ftp_active_ports: must be a port or a range first:last, ports from 1 to 65535, or auto, got "
+PUBLIC = "ftp_public_address: must be an IPv4 address or a host name with a dot, auto or none, got "
 CONNMARK = "ftp_connmark: must be a number of 32 bits of which two are set, such as 0x30000000, got "
 INTERFACE = (
     "ftp_interface: must be an interface of this host (lo, eth0, eth1, br-lan, eth0.100), "
@@ -87,6 +89,13 @@ BAD = [
     ("active_ports", "5000:4000", "ftp_active_ports: first port 5000 is above last port 4000"),
     ("active_ports", "0:65535", ACTIVE + "'0:65535'"),
     ("active_ports", "any", ACTIVE + "'any'"),
+    ("public_address", "", PUBLIC + "''"),
+    ("public_address", "Auto", PUBLIC + "'Auto'"),
+    ("public_address", "203.0.113.256", PUBLIC + "'203.0.113.256'"),
+    ("public_address", "203.0.113", PUBLIC + "'203.0.113'"),
+    ("public_address", "203.0.113.0/24", PUBLIC + "'203.0.113.0/24'"),
+    ("public_address", "2001:db8::1", PUBLIC + "'2001:db8::1'"),
+    ("public_address", "203.0.113.7 203.0.113.8", PUBLIC + "'203.0.113.7 203.0.113.8'"),
     ("connmark", "", CONNMARK + "''"),
     ("connmark", "0", CONNMARK + "'0'"),
     ("connmark", "1", CONNMARK + "'1'"),
@@ -233,6 +242,14 @@ GATEWAY = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
         ),
         ({"tls": True, "side": "client", "passive_ports": "50000:50099"}, TLS + HIGH_PORTS.format("both")),
         ({"tls": True, **GATEWAY, "mode": "active"}, TLS + HIGH_PORTS.format("active")),
+        (
+            {"side": "client", "public_address": "203.0.113.7"},
+            "ftp_public_address: is for ftp_side server only, got '203.0.113.7' with ftp_side client",
+        ),
+        (
+            {**GATEWAY, "public_address": "203.0.113.7"},
+            "ftp_public_address: is for ftp_side server only, got '203.0.113.7' with ftp_side gateway",
+        ),
     ],
 )
 def test_inputs_that_do_not_go_together(inputs: dict[str, Any], message: str) -> None:
@@ -251,6 +268,8 @@ def test_inputs_that_do_not_go_together(inputs: dict[str, Any], message: str) ->
         {"tls": True, **GATEWAY, "allowed_addresses": ["192.0.2.0/24"]},
         {"tls": True, "state": "absent"},
         {"side": "gateway", "out_interface": ["gone0"], "state": "absent"},
+        {"side": "client", "public_address": "auto"},
+        {"side": "client", "public_address": "203.0.113.7", "state": "absent"},
     ],
 )
 def test_inputs_that_go_together(inputs: dict[str, Any]) -> None:
@@ -319,6 +338,10 @@ def test_no_default_route() -> None:
         ({"connmark": "805306368"}, "control_bit", 0x10000000),
         ({"connmark": "3"}, "closed_bit", 2),
         ({"chain_prefix": "A" * 19}, "prefix", "A" * 19),
+        ({}, "public_address", None),
+        ({"public_address": "auto"}, "public_address", None),
+        ({"public_address": "203.0.113.7"}, "public_address", "203.0.113.7"),
+        ({"public_address": "ftp.example.org"}, "public_address", "ftp.example.org"),
     ],
 )
 def test_value_is_brought_into_one_form(given: dict[str, Any], name: str, expected: object) -> None:
@@ -340,3 +363,51 @@ def test_ip_version_is_open_where_both_ends_have_addresses(
     inputs: dict[str, Any], ip_version: str, expected: object
 ) -> None:
     assert parse(**inputs).open_over(ip_version) is expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, []),
+        ({"public_address": "203.0.113.7"}, ["ipv4"]),
+        ({"public_address": "203.0.113.7", "mode": "active"}, []),
+        ({"public_address": "203.0.113.7", "ip_versions": ["ipv6"]}, []),
+        ({"tls": True, "passive_ports": "50000:50099"}, ["ipv4", "ipv6"]),
+        ({"tls": True, "passive_ports": "50000:50099", "ip_versions": ["ipv6"]}, ["ipv6"]),
+    ],
+)
+def test_where_data_ports_are_open_to_live_peers(inputs: dict[str, Any], expected: list[str]) -> None:
+    options = parse(**inputs)
+    assert [ip_version for ip_version in _options.IP_VERSIONS if options.live_over(ip_version)] == expected
+    assert options.live is bool(expected)
+
+
+PUBLIC_RANGE = (
+    "ftp_public_address: the server announces 203.0.113.7, which is no address of this host, and the helper believes "
+    "no other, so the passive ports are opened without it; CURE, narrower than 1000 ports (got {}, {} ports), or set "
+    "ftp_allowed_addresses, or set ftp_public_address to none, with which PASV hangs"
+)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, PUBLIC_RANGE.format("1024:65535", 64512)),
+        ({"passive_ports": "50000:50999"}, PUBLIC_RANGE.format("50000:50999", 1000)),
+        ({"allowed_addresses": ["192.0.2.0/24", "0.0.0.0/0"]}, PUBLIC_RANGE.format("1024:65535", 64512)),
+        ({"passive_ports": "50000:50998"}, None),
+        ({"allowed_addresses": ["192.0.2.0/24"]}, None),
+        ({"allowed_addresses": ["192.0.2.0/24", "::/0"]}, None),
+        ({"mode": "active"}, None),
+        ({"ip_versions": ["ipv6"]}, None),
+        ({"public_address": "none"}, None),
+    ],
+)
+def test_public_address_wants_few_ports_or_known_clients(inputs: dict[str, Any], message: str | None) -> None:
+    options = parse(**{"public_address": "203.0.113.7", **inputs})
+    if message is None:
+        _options.check_public_address(options, "CURE")
+        return
+    with pytest.raises(ValueError) as error:
+        _options.check_public_address(options, "CURE")
+    assert str(error.value) == message

@@ -96,6 +96,19 @@ def test_items_are_labelled_in_words() -> None:
     ]
 
 
+def test_public_address_adds_nothing_to_ftps() -> None:
+    inputs = {**DEFAULTS, "tls": True, "passive_ports": "50000:50099"}
+    plans = [
+        printed(
+            _plan.plan(
+                _options.parse({**inputs, **more}, INTERFACES, ["eth0"]), rulesets("fresh-tls"), {}, together=True
+            )
+        )
+        for more in ({}, {"public_address": "203.0.113.7"})
+    ]
+    assert plans[0] == plans[1]
+
+
 def test_diff_shows_what_moves() -> None:
     diff = planned("jump-behind-a-new-drop").diff.splitlines()
     matches = "-i eth0 -m connmark ! --mark 0x0/0x30000000"

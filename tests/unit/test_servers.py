@@ -465,3 +465,92 @@ def test_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as failure:
         read(tmp_path, {"/usr/sbin/vsftpd": ""})
     assert str(failure.value) == "/etc/vsftpd.conf: cannot be read: Is a directory"
+
+
+IP = "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"/usr/sbin/vsftpd": "", "/etc/vsftpd.conf": DEBIAN_VSFTPD}, ()),
+        ({"/usr/sbin/vsftpd": "", "/etc/vsftpd.conf": "pasv_address=192.0.2.1\npasv_address=203.0.113.7 \n"}, (IP,)),
+        ({"/usr/sbin/vsftpd": "", "/etc/vsftpd.conf": "#pasv_address=203.0.113.7\npasv_address=\n"}, ()),
+        ({"/usr/sbin/vsftpd": "", "/etc/vsftpd.conf": "pasv_address=ftp.example.org\n"}, ("ftp.example.org",)),
+        ({"/usr/sbin/proftpd": "", "/etc/proftpd.conf": DEBIAN_PROFTPD.replace("Include", "#")}, ()),
+        ({"/usr/sbin/proftpd": "", "/etc/proftpd.conf": "MasqueradeAddress 203.0.113.7 # public\n"}, (IP,)),
+        ({"/usr/sbin/proftpd": "", "/etc/proftpd.conf": "<Global>\nmasqueradeaddress 203.0.113.7\n</Global>\n"}, (IP,)),
+        (
+            {
+                "/usr/sbin/proftpd": "",
+                "/etc/proftpd.conf": "MasqueradeAddress 203.0.113.7\n"
+                + VIRTUAL_HOST.format("MasqueradeAddress 203.0.113.8\n"),
+            },
+            (IP, "203.0.113.8"),
+        ),
+        ({"/usr/sbin/proftpd": "", "/etc/proftpd.conf": VIRTUAL_HOST.format(f"MasqueradeAddress {IP}\n")}, (IP,)),
+        (
+            {
+                "/usr/sbin/proftpd": "",
+                "/etc/proftpd.conf": VIRTUAL_HOST.format("SFTPEngine on\nMasqueradeAddress 203.0.113.7\n"),
+            },
+            (),
+        ),
+        (DEBIAN_PURE_FTPD, ()),
+        ({**DEBIAN_PURE_FTPD, "/etc/pure-ftpd/conf/ForcePassiveIP": "203.0.113.7\n192.0.2.1\n"}, (IP,)),
+        ({**DEBIAN_PURE_FTPD, "/etc/pure-ftpd/pure-ftpd.conf": "ForcePassiveIP 203.0.113.7\n"}, ()),
+        ({"/usr/sbin/pure-ftpd": "", "/etc/pure-ftpd.conf": "ForcePassiveIP   203.0.113.7\n"}, (IP,)),
+        ({"/usr/sbin/pure-ftpd": "", "/etc/pure-ftpd.conf": "# ForcePassiveIP 203.0.113.7\n"}, ()),
+    ],
+)
+def test_address_that_a_server_announces(tmp_path: Path, files: dict[str, str], expected: tuple[str, ...]) -> None:
+    [server] = read(tmp_path, files)
+    assert server.announces == expected
+
+
+OWN = ["127.0.0.1", "10.0.0.5", "lo", "eth0.100"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "servers", "expected"),
+    [
+        ({}, [], "none"),
+        ({}, [VS], "none"),
+        ({}, [replace(VS, announces=(IP,))], IP),
+        ({}, [replace(VS, announces=("ftp.example.org",))], "ftp.example.org"),
+        ({}, [replace(VS, announces=("10.0.0.5",))], "none"),
+        ({}, [replace(PRO, announces=("10.0.0.5", IP))], IP),
+        ({}, [replace(PRO, announces=("eth0.100",))], "none"),
+        ({}, [replace(PRO, announces=("2001:db8::1", "localhost"))], "none"),
+        ({}, [VS, replace(PRO, announces=(IP,))], IP),
+        ({}, [replace(VS, announces=(IP,), passive=False)], "none"),
+        ({"side": "client"}, [replace(VS, announces=(IP,))], "none"),
+        ({"public_address": "none"}, [replace(VS, announces=(IP,))], "none"),
+        ({"public_address": "203.0.113.8"}, [replace(VS, announces=(IP,))], "203.0.113.8"),
+        ({"public_address": "10.0.0.5"}, [], "none"),
+        ({"public_address": "wrong"}, [], "wrong"),
+    ],
+)
+def test_public_address(inputs: dict[str, str], servers: list[Server], expected: str) -> None:
+    assert _servers.public_address({"public_address": "auto", "side": "server", **inputs}, servers, OWN) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "servers", "expected"),
+    [
+        ("auto", [ANY_VS], "set pasv_min_port=50000 and pasv_max_port=50099, say, in /etc/vsftpd.conf"),
+        (
+            "auto",
+            [replace(PRO, passive_ports=None)],
+            "set PassivePorts 50000 50099, say, in /etc/proftpd/proftpd.conf, outside of and in each VirtualHost",
+        ),
+        ("auto", [PURE], "write 50000 50099, say, to /etc/pure-ftpd/conf/PassivePortRange"),
+        ("auto", [replace(VS, passive=False)], None),
+        ("auto", [], None),
+        ("1024:65535", [ANY_VS], None),
+    ],
+)
+def test_what_narrows_the_passive_ports(asked: str, servers: list[Server], expected: str | None) -> None:
+    by_hand = "set ftp_passive_ports to the server's range"
+    words = f"{expected}, restart it and run the role again, or {by_hand}" if expected else by_hand
+    assert _servers.narrow({"passive_ports": asked}, servers) == words

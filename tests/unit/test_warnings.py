@@ -326,6 +326,54 @@ def test_nat(tmp_path: Path, rule: str, inputs: dict[str, Any], ip_version: str,
     assert warned(tmp_path, [rule], inputs, ip_version, table="nat") == expected
 
 
+HERE = "which ftp_control_ports does not have, so INPUT drops it"
+REDIRECT = "-A PREROUTING -p tcp -m tcp --dport 21 -j REDIRECT --to-ports 2121"
+LOCAL = "-A PREROUTING -p tcp -m tcp --dport 21 -j DNAT --to-destination"
+
+
+# Each as iptables-save prints it, 1.8.9.
+@pytest.mark.parametrize(
+    ("rule", "inputs", "ports"),
+    [
+        (REDIRECT, {}, ("21", "2121")),
+        (f"{LOCAL} :2121", {}, ("21", "2121")),
+        (f"{LOCAL} 10.0.0.5:2121", {}, ("21", "2121")),
+        (f"{LOCAL} 127.0.0.1:2121", {}, ("21", "2121")),
+        (
+            "-A PREROUTING -p tcp -m multiport --dports 990,21 -j REDIRECT --to-ports 2121-2122 --random",
+            {},
+            ("21", "2121-2122"),
+        ),
+        ("-A ours -p tcp -m tcp --dport 21 -j REDIRECT --to-ports 2121", {}, ("21", "2121")),
+        (REDIRECT, {"control_ports": ["21", "2121"]}, None),
+        (REDIRECT, {"control_ports": ["990"]}, None),
+        (REDIRECT, {"side": "client"}, None),
+        (REDIRECT, {**GATEWAY, "nat": True}, None),
+        (REDIRECT, {"state": "absent"}, None),
+        ("-A PREROUTING -p tcp -m tcp --dport 21 -j REDIRECT", {}, None),
+        ("-A PREROUTING -p udp -m udp --dport 21 -j REDIRECT --to-ports 2121", {}, None),
+        ("-A PREROUTING -i eth1 -p tcp -m tcp --dport 21 -j REDIRECT --to-ports 2121", {}, None),
+        ("-A OUTPUT -p tcp -m tcp --dport 21 -j REDIRECT --to-ports 2121", {}, None),
+        (f"{LOCAL} 192.0.2.1:2121", {}, None),
+        (f"{LOCAL} 10.0.0.5", {}, None),
+    ],
+)
+def test_port_that_is_sent_to_another_one_of_the_host(
+    tmp_path: Path, rule: str, inputs: dict[str, Any], ports: tuple[str, str] | None
+) -> None:
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/fib_trie").write_text("|-- 10.0.0.5\n/32 host LOCAL\n|-- 127.0.0.1\n/32 host LOCAL\n")
+    before, after = ports or ("", "")
+    expected = f"iptables sends port {before} to port {after}, {HERE}: {rule}; add {after} to ftp_control_ports"
+    assert warned(tmp_path, [rule], inputs, table="nat") == ([expected] if ports else [])
+
+
+def test_port_that_is_sent_to_another_one_of_the_host_over_ipv6(tmp_path: Path) -> None:
+    assert warned(tmp_path, [REDIRECT], {}, "ipv6", table="nat") == [
+        f"ip6tables sends port 21 to port 2121, {HERE}: {REDIRECT}; add 2121 to ftp_control_ports"
+    ]
+
+
 LOOSE = (
     "the FTP helper's parameter loose is on: a server, or a client, can make it expect a data connection with a third "
     "host; write N to /sys/module/nf_conntrack_ftp/parameters/loose, and take loose from the files in /etc/modprobe.d"
@@ -417,6 +465,11 @@ NO_IPSETS = (
             [f"usr/share/netfilter-persistent/plugins.d/{name}" for name in ("10-ipset", "15-ip4tables")],
             FTPS,
             [],
+        ),
+        (
+            ["usr/share/netfilter-persistent/plugins.d/15-ip4tables"],
+            {"public_address": "203.0.113.7", "passive_ports": "50000:50099"},
+            [NO_IPSETS.format("iptables-persistent", "ipset-persistent")],
         ),
         (["usr/share/netfilter-persistent/plugins.d/15-ip4tables"], {}, []),
         ([], FTPS, []),

@@ -26,7 +26,14 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[str], dict[str, str]
     ("500 or 550 in answer", {}, {}, [], {"pasv_enable": "NO", "port_enable": "NO"}, []),
     ("active works", {"ftp_mode": "active"}, {}, [], {}, []),
     ("passive works", {"ftp_mode": "passive"}, {}, [], {}, []),
-    ("not the server's public one", {}, {}, [], {"pasv_address": "10.9.8.7"}, []),
+    (
+        "not the server's public one",
+        {"ftp_public_address": "none"},
+        {},
+        [],
+        {"pasv_address": "10.9.8.7"},
+        [],
+    ),
     ("a port out of the usual", {"ftp_passive_ports": "40000:40099"}, {}, [], {}, []),
     (
         "It hangs after 227 Entering Passive Mode",

@@ -40,6 +40,7 @@ INPUTS: dict[str, Any] = {
     "data_port": "auto",
     "active_ports": "auto",
     "passive_ports": "auto",
+    "public_address": "none",
     "tls": False,
     "allowed_addresses": [],
     "server_addresses": [],
