@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK, Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import (
     LIVE_SET,
@@ -80,6 +80,17 @@ PLUGIN = f"""\
 case "$1" in
   start | restart | reload | force-reload)
     [ ! -f /{FOLDER}/{{prefix}}/restore ] || exec sh /{FOLDER}/{{prefix}}/restore
+    ;;
+esac
+"""
+
+# Before those of netfilter-persistent load sets and rules.
+SETS_PLUGIN = f"""\
+#!/bin/sh
+# Rules that netfilter-persistent has saved may name our sets, and would not load without them.
+case "$1" in
+  start | restart | reload | force-reload)
+    [ ! -f /{FOLDER}/{{prefix}}/restore ] || exec sh /{FOLDER}/{{prefix}}/restore sets
     ;;
 esac
 """
@@ -220,7 +231,13 @@ class Changes:
 
 
 def files(
-    options: Options, after: Mapping[str, Ruleset], modules: Sequence[str], *, systemd: bool, plugins: bool
+    options: Options,
+    after: Mapping[str, Ruleset],
+    modules: Sequence[str],
+    *,
+    systemd: bool,
+    plugins: bool,
+    kept: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return the files of an instance, by their paths without the first slash.
 
@@ -228,16 +245,16 @@ def files(
     :arg modules: those kernel modules of the instance that this kernel can load
     :arg systemd: whether systemd is in charge of the host
     :arg plugins: whether the host has netfilter-persistent
+    :arg kept: the names of ipsets that are to be there although they are not asked for
     """
+    sets = sets_files(options.prefix, [*live_sets(options).values(), *kept], systemd=systemd, plugins=plugins)
+    # Somebody may save the rules, which name the sets, whether ours are to last or not.
     if options.state == "absent" or not options.persistent:
-        return {}
+        return sets if systemd or plugins else {}
     folder = f"{FOLDER}/{options.prefix}"
-    sets = live_sets(options)
     found = {f"{folder}/{PROGRAMS[ip_version]}": _rules(options, ip_version, after[ip_version]) for ip_version in after}
     found = {path: text for path, text in found.items() if text}
-    if sets:
-        lines = [" ".join(["create", name, *LIVE_SET[ip_version]]) for ip_version, name in sets.items()]
-        found[f"{folder}/ipset"] = _lines(lines)
+    found.update(sets)
     found[f"{folder}/restore"] = SCRIPT
     if plugins:
         found[plugin(options.prefix)] = PLUGIN.replace("{prefix}", options.prefix)
@@ -245,8 +262,20 @@ def files(
         if modules:
             found[f"etc/modules-load.d/hostfw-conntrack-{options.prefix}.conf"] = _lines(modules)
         found[f"{UNITS}/{unit(options.prefix)}"] = UNIT.replace("{prefix}", options.prefix)
-        if sets:
-            found[f"{UNITS}/{sets_unit(options.prefix)}"] = SETS_UNIT.replace("{prefix}", options.prefix)
+    return found
+
+
+def sets_files(prefix: str, names: Sequence[str], *, systemd: bool, plugins: bool) -> dict[str, str]:
+    """Return the files that make ipsets of an instance at boot, before anything loads rules."""
+    live = {Chains(prefix).live(ip_version): kind for ip_version, kind in LIVE_SET.items()}
+    lines = [" ".join(["create", name, *live[name]]) for name in live if name in names]
+    if not lines:
+        return {}
+    found = {f"{FOLDER}/{prefix}/ipset": _lines(lines), f"{FOLDER}/{prefix}/restore": SCRIPT}
+    if plugins:
+        found[sets_plugin(prefix)] = SETS_PLUGIN.replace("{prefix}", prefix)
+    if systemd:
+        found[f"{UNITS}/{sets_unit(prefix)}"] = SETS_UNIT.replace("{prefix}", prefix)
     return found
 
 
@@ -258,6 +287,7 @@ def paths(prefix: str) -> list[str]:
         f"{UNITS}/{sets_unit(prefix)}",
         f"etc/modules-load.d/hostfw-conntrack-{prefix}.conf",
         plugin(prefix),
+        sets_plugin(prefix),
         *(f"{folder}/{name}" for name in ("iptables", "ip6tables", "ipset", "restore")),
     ]
 
@@ -281,7 +311,7 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
         remove.append(f"/{folder}" if others else f"/{FOLDER}")
     write = []
     for path, text in wanted.items():
-        mode = "0600" if path.startswith(FOLDER) else "0755" if path == plugin(prefix) else "0644"
+        mode = "0600" if path.startswith(FOLDER) else "0755" if path.startswith(PLUGINS) else "0644"
         if here.get(path) != text or f"{Path(root, path).stat().st_mode & 0o7777:04o}" != mode:
             write.append({"dest": f"/{path}", "content": text, "mode": mode})
     units = {path.rpartition("/")[2]: path for path in (f"{UNITS}/{unit(prefix)}", f"{UNITS}/{sets_unit(prefix)}")}
@@ -317,6 +347,11 @@ def sets_unit(prefix: str) -> str:
 def plugin(prefix: str) -> str:
     """Return the path of the plugin of netfilter-persistent, without the first slash."""
     return f"{PLUGINS}/90-hostfw-conntrack-{prefix}"
+
+
+def sets_plugin(prefix: str) -> str:
+    """Return the path of the plugin of netfilter-persistent that makes the sets, without the first slash."""
+    return f"{PLUGINS}/05-hostfw-conntrack-{prefix}"
 
 
 def restore(prefix: str) -> str:

@@ -319,6 +319,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _plan,
     _ruleset,
     _servers,
+    _stores,
     _warnings,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
@@ -536,24 +537,30 @@ def main() -> None:
     sets = read_sets(module, options)
     before = _plan.snapshot(options.prefix, current, sets) | {"files": _boot.read(options.prefix)}
     systemd = Path("/", _boot.SYSTEMD).is_dir()
+    plugins = Path("/", _boot.PLUGINS).is_dir()
+    stores = _stores.read()
+    # Without the program, there is no set to keep.
+    has_ipset = module.get_bin_path("ipset", opt_dirs=_commands.SBIN) is not None
+    kept = _stores.sets(options.prefix, stores) if has_ipset else []
     if inputs["undo"]:
-        plan = _plan.undo(options.prefix, inputs["undo"], current, sets)
-        files = _boot.changes(options.prefix, inputs["undo"]["files"], systemd=systemd)
+        plan = _plan.undo(options.prefix, inputs["undo"], current, sets, kept)
+        needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
+        files = _boot.changes(options.prefix, {**needed, **inputs["undo"]["files"]}, systemd=systemd)
         leave(module, plan, files, [], [], before)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
-    plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"], exact=inputs["exact"])
+    together, exact = inputs["ip_versions_together"], inputs["exact"]
+    plan = _plan.plan(options, current, sets, together=together, exact=exact, kept=kept)
     check(module, options, plan)
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
-    warnings = _warnings.warnings(options, current, servers)
+    warnings = _warnings.warnings(options, current, servers) + _stores.warnings(options, stores)
     if wanted and options.side == "server" and options.passive and asked == "auto":
         warnings += _servers.unbounded(servers)
     for warning in warnings:
         module.warn(warning)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
-    plugins = Path("/", _boot.PLUGINS).is_dir()
-    wanted_files = _boot.files(options, plan.after, loadable, systemd=systemd, plugins=plugins)
+    wanted_files = _boot.files(options, plan.after, loadable, systemd=systemd, plugins=plugins, kept=kept)
     files = _boot.changes(options.prefix, wanted_files, systemd=systemd)
     leave(
         module,

@@ -293,6 +293,38 @@ def test_netfilter_persistent_brings_them_back(booted: Booted, word: str, there:
     subprocess.run(["sh", "-c", text, "plugin", word], check=True)
 
 
+@pytest.mark.parametrize("booted", ["fresh-tls"], indirect=True)
+@pytest.mark.parametrize(("word", "there"), [("start", True), ("reload", True), ("save", False)])
+def test_sets_are_there_before_netfilter_persistent_loads_rules(booted: Booted, word: str, there: bool) -> None:
+    names = sorted(path.name for path in (booted.root / _boot.PLUGINS).iterdir())
+    assert min([*names, "10-ipset", "15-ip4tables"]) == names[0] == "05-hostfw-conntrack-FTP"
+    text = (booted.root / _boot.PLUGINS / names[0]).read_text(encoding="utf-8").replace(" /etc", f" {booted.root}/etc")
+    subprocess.run(["sh", "-c", text, "plugin", word], check=True)
+    assert (booted.root / "ipset.calls").exists() is there
+
+
+SETS = ["etc/hostfw-conntrack/FTP/ipset", "etc/hostfw-conntrack/FTP/restore"]
+
+
+@pytest.mark.parametrize(
+    ("systemd", "plugins", "more"),
+    [
+        (True, False, ["etc/systemd/system/hostfw-conntrack-FTP.sets.service"]),
+        (False, True, ["usr/share/netfilter-persistent/plugins.d/05-hostfw-conntrack-FTP"]),
+        (False, False, []),
+    ],
+)
+def test_sets_that_are_kept_have_their_files_alone(systemd: bool, plugins: bool, more: list[str]) -> None:
+    options = _options.parse({**DEFAULTS, "state": "absent"}, INTERFACES, ["eth0"])
+    files = _boot.files(options, {}, [], systemd=systemd, plugins=plugins, kept=["FTP-LIVE-IPV6"])
+    assert list(files) == ([*SETS, *more] if more else [])
+    assert (
+        not more
+        or files[SETS[0]] == "create FTP-LIVE-IPV6 hash:ip family inet6 hashsize 32768 maxelem 65536 timeout 60\n"
+    )
+    assert set(files) <= set(_boot.paths("FTP"))
+
+
 def test_without_systemd_there_are_rules_only() -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
     after = _plan.plan(options, rulesets("fresh-both"), {}, together=True).after
