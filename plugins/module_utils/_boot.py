@@ -31,19 +31,20 @@ UNITS = "etc/systemd/system"
 SYSTEMD = "run/systemd/system"
 # What netfilter-persistent runs, in this order, when it loads rules, by its service or by hand.
 PLUGINS = "usr/share/netfilter-persistent/plugins.d"
-# Which services load rules, and may flush those of others when they do.
+# Which services load rules, and may flush those of others when they do. Those that a host does not have do no harm.
 OTHERS = (
     "netfilter-persistent.service iptables.service ip6tables.service nftables.service ufw.service "
-    "firewalld.service docker.service"
+    "firewalld.service docker.service ferm.service shorewall.service shorewall6.service csf.service lfd.service "
+    "firewall.service"
 )
 
 # Firewalls that are not named here are in order before network-pre.target, too (systemd.special(7)).
 UNIT = f"""\
 [Unit]
 Description=FTP through the firewall, by connection tracking (hostfw.conntrack, {{prefix}})
-After={OTHERS} network-pre.target
-PartOf={OTHERS}
-ReloadPropagatedFrom={OTHERS}
+After={{others}} network-pre.target
+PartOf={{others}}
+ReloadPropagatedFrom={{others}}
 
 [Service]
 Type=oneshot
@@ -52,7 +53,7 @@ ExecStart=/bin/sh /{FOLDER}/{{prefix}}/restore
 ExecReload=/bin/sh /{FOLDER}/{{prefix}}/restore
 
 [Install]
-WantedBy=multi-user.target {OTHERS}
+WantedBy=multi-user.target {{others}}
 """
 
 # Rules that name a set that is not there do not load, nor do any others of their file.
@@ -61,7 +62,7 @@ SETS_UNIT = f"""\
 Description=Sets for FTPS through the firewall (hostfw.conntrack, {{prefix}})
 DefaultDependencies=no
 After=local-fs.target systemd-modules-load.service
-Before={OTHERS} network-pre.target shutdown.target
+Before={{others}} network-pre.target shutdown.target
 Conflicts=shutdown.target
 
 [Service]
@@ -247,7 +248,9 @@ def files(
     :arg plugins: whether the host has netfilter-persistent
     :arg kept: the names of ipsets that are to be there although they are not asked for
     """
-    sets = sets_files(options.prefix, [*live_sets(options).values(), *kept], systemd=systemd, plugins=plugins)
+    others = " ".join(dict.fromkeys([*OTHERS.split(), *options.restore_after]))
+    names = [*live_sets(options).values(), *kept]
+    sets = sets_files(options.prefix, names, systemd=systemd, plugins=plugins, others=others)
     # Somebody may save the rules, which name the sets, whether ours are to last or not.
     if options.state == "absent" or not options.persistent:
         return sets if systemd or plugins else {}
@@ -261,12 +264,18 @@ def files(
     if systemd:
         if modules:
             found[f"etc/modules-load.d/hostfw-conntrack-{options.prefix}.conf"] = _lines(modules)
-        found[f"{UNITS}/{unit(options.prefix)}"] = UNIT.replace("{prefix}", options.prefix)
+        text = UNIT.replace("{prefix}", options.prefix).replace("{others}", others)
+        found[f"{UNITS}/{unit(options.prefix)}"] = text
     return found
 
 
-def sets_files(prefix: str, names: Sequence[str], *, systemd: bool, plugins: bool) -> dict[str, str]:
-    """Return the files that make ipsets of an instance at boot, before anything loads rules."""
+def sets_files(
+    prefix: str, names: Sequence[str], *, systemd: bool, plugins: bool, others: str = OTHERS
+) -> dict[str, str]:
+    """Return the files that make ipsets of an instance at boot, before anything loads rules.
+
+    :arg others: the names of the units that load rules
+    """
     live = {Chains(prefix).live(ip_version): kind for ip_version, kind in LIVE_SET.items()}
     lines = [" ".join(["create", name, *live[name]]) for name in live if name in names]
     if not lines:
@@ -275,7 +284,8 @@ def sets_files(prefix: str, names: Sequence[str], *, systemd: bool, plugins: boo
     if plugins:
         found[sets_plugin(prefix)] = SETS_PLUGIN.replace("{prefix}", prefix)
     if systemd:
-        found[f"{UNITS}/{sets_unit(prefix)}"] = SETS_UNIT.replace("{prefix}", prefix)
+        text = SETS_UNIT.replace("{prefix}", prefix).replace("{others}", others)
+        found[f"{UNITS}/{sets_unit(prefix)}"] = text
     return found
 
 
@@ -317,14 +327,17 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
     units = {path.rpartition("/")[2]: path for path in (f"{UNITS}/{unit(prefix)}", f"{UNITS}/{sets_unit(prefix)}")}
     on = {name: enabled(name, root) for name in units}
     written = [item["dest"] for item in write]
+    # Enabled before it was for others: systemctl takes it for enabled, and adds no links.
+    asked = {name: _asked(wanted.get(path, "")) for name, path in units.items()}
+    stale = [name for name in units if on[name] and asked[name] and asked[name] != _links(name, root)]
     return Changes(
-        disable=[name for name in units if systemd and on[name] and units[name] not in wanted],
+        disable=[name for name in units if systemd and on[name] and (units[name] not in wanted or name in stale)],
         remove=remove,
         write=write,
         enable=[
             name
             for name, path in units.items()
-            if systemd and path in wanted and (not on[name] or f"/{path}" in written)
+            if systemd and path in wanted and (not on[name] or name in stale or f"/{path}" in written)
         ],
     )
 
@@ -332,6 +345,17 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
 def unit(prefix: str) -> str:
     """Return the name of the unit that restores the rules."""
     return f"hostfw-conntrack-{prefix}.service"
+
+
+def _links(name: str, root: str) -> set[str]:
+    """Return the units that start a unit of ours with them, as systemctl has enabled it."""
+    folders = Path(root, UNITS).glob("*.wants")
+    return {folder.name[: -len(".wants")] for folder in folders if os.path.lexists(folder / name)}
+
+
+def _asked(text: str) -> set[str]:
+    """Return the units that are to start a unit of ours with them, by its text."""
+    return {name for line in text.splitlines() if line.startswith("WantedBy=") for name in line[9:].split()}
 
 
 def enabled(name: str, root: str = "/") -> bool:

@@ -139,6 +139,16 @@ options:
         and a unit of systemd loads them.
     type: bool
     default: true
+  restore_after:
+    description:
+      - The names of further services of systemd whose start or reload flushes rules, such as
+        V(site-firewall.service). The rules come back after each of them.
+      - Those of netfilter-persistent, iptables-services, nftables, ufw, firewalld, docker, ferm, shorewall and csf, and
+        V(firewall.service), are known.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
   ignore_conflicts:
     description:
       - Whether to go on, with a warning, where firewalld or native nftables rules drop what iptables accepts. Else
@@ -513,6 +523,7 @@ def main() -> None:
             "chain_prefix": {"type": "str", "default": "FTP"},
             "connmark": {"type": "str", "default": "0x30000000"},
             "persistent": {"type": "bool", "default": True},
+            "restore_after": {"type": "list", "elements": "str", "default": []},
             "ignore_conflicts": {"type": "bool", "default": False},
             "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
             "ip_versions_together": {"type": "bool", "default": False},
