@@ -324,6 +324,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _boot,
     _charge,
     _commands,
+    _extensions,
+    _flows,
     _host,
     _options,
     _plan,
@@ -447,6 +449,18 @@ def check(module: AnsibleModule, options: Options, plan: _plan.Plan) -> None:
         module.fail_json(msg="; ".join(conflicts), conflicts=conflicts)
 
 
+def check_extensions(module: AnsibleModule, options: Options) -> None:
+    """Fail where a match or target is missing that the rules need."""
+    lacking: dict[_extensions.Extension, bool] = {}
+    for ip_version, name in _plan.PROGRAMS.items():
+        program = module.get_bin_path(name, opt_dirs=_commands.SBIN)
+        rules = [rule for part in (_flows.rules, _flows.guard, _flows.jumps) for rule in part(options, ip_version)]
+        if program and rules:
+            lacking.update(_extensions.missing(program, _extensions.needed(rules), module.run_command))
+    if lacking:
+        module.fail_json(msg=_extensions.error(list(lacking.items()), _host.release()))
+
+
 def leave(
     module: AnsibleModule,
     plan: _plan.Plan,
@@ -563,6 +577,8 @@ def main() -> None:
     together, exact = inputs["ip_versions_together"], inputs["exact"]
     plan = _plan.plan(options, current, sets, together=together, exact=exact, kept=kept)
     check(module, options, plan)
+    if wanted and plan.changed and "iptables" not in packages:
+        check_extensions(module, options)
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
     warnings = _warnings.warnings(options, current, servers) + _stores.warnings(options, stores)
