@@ -102,7 +102,6 @@ def test_base_chain_that_drops(text: str) -> None:
         nft([{"limit": {"rate": 5, "per": "second"}}, {"drop": None}]),
         nft([{"jump": {"target": "nowhere"}}]),
         nft(policy="drop", hook="forward"),
-        nft(policy="drop", hook="prerouting"),
         nft(policy="drop", type="nat"),
         nft(policy="drop", family="bridge"),
         nft(policy="drop", family="ip", table="filter", name="INPUT"),
@@ -166,3 +165,60 @@ def test_firewalld_runs_here(tmp_path: Path, comm: str, namespace: str, expected
     (tmp_path / "proc/3").mkdir()  # has just ended
     (tmp_path / "proc/self").symlink_to("1")
     assert _charge.firewalld(str(tmp_path)) is expected
+
+
+# What nft 1.0.6 printed of tables, each with one firewall that drops control connections.
+REAL = json.loads((Path(__file__).parent / "nft-1.0.6.json").read_text(encoding="utf-8"))["nftables"]
+UNSEEN = ("t_syn", "t_fib", "t_ingress")
+
+
+def printed(table: str) -> str:
+    """Return what nft prints of one of the tables."""
+    kinds = ("chain", "rule", "set", "map")
+    items = [item for item in REAL if any(item.get(kind, {}).get("table") == table for kind in kinds)]
+    return json.dumps({"nftables": items})
+
+
+@pytest.mark.parametrize("table", sorted({item["table"]["name"] for item in REAL if "table" in item} - set(UNSEEN)))
+def test_real_firewall_that_drops_control_connections(table: str) -> None:
+    (conflict,) = found(printed(table), ip_versions=["ipv4"])
+    assert f" of the nftables table inet {table} drops what it does not accept " in conflict
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, 21, "!="), {"drop": None}],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, {"set": [22, {"range": [20, 21]}]}, "!="), *DROP],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, {"range": [22, 1023]}), {"drop": None}],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, "@open", "!="), {"drop": None}],
+        [match({"payload": {"protocol": "udp", "field": "dport"}}, 21), {"drop": None}],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, 21), match(STATE, "invalid", "in"), *DROP],
+        [{"vmap": {"key": {"meta": {"key": "iifname"}}, "data": {"set": [["eth1", {"drop": None}]]}}}],
+        [{"vmap": {"key": STATE, "data": {"set": [["invalid", {"drop": None}], ["new", {"accept": None}]]}}}],
+        [{"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@zones"}}],
+    ],
+)
+def test_no_false_alarm_of_ports_and_maps(rule: list[dict[str, Any]]) -> None:
+    assert found(nft(rule)) == []
+
+
+def test_what_drops_before_connections_are_tracked() -> None:
+    (conflict,) = found(printed("t_pre"), ip_versions=["ipv4"])
+    assert "Give it a priority above -200" in conflict
+    assert "nft 'insert" not in conflict
+
+
+def test_commands_before_routing_ask_for_no_mark() -> None:
+    (conflict,) = found(printed("t_prepol"), ip_versions=["ipv4"], mode="passive")
+    assert next(line.strip() for line in conflict.splitlines() if "nft '" in line) == (
+        "nft 'insert rule inet t_prepol pre iifname \"eth0\" tcp dport 21 ct state new,established accept'"
+    )
+    assert "ct mark" not in conflict
+
+
+def test_commands_for_a_gateway_ask_for_one_protocol_each() -> None:
+    gateway = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
+    commands = "".join(found(nft(policy="drop", hook="output"), **gateway)).splitlines()
+    assert len([line for line in commands if "icmp" in line]) > 1
+    assert not [line for line in commands if "icmp" in line and "tcp" in line]
