@@ -39,12 +39,9 @@ HOOKS = {
 
 FIREWALLD = (
     "firewalld runs on this host, and drops what it does not allow whatever iptables accepts. Let it allow FTP, and "
-    "leave this role out, by the task\n"
-    "  ansible.posix.firewalld: {service: ftp, state: enabled, permanent: true, immediate: true}\n"
-    "or the command\n"
-    "  firewall-cmd --permanent --add-service=ftp && firewall-cmd --reload\n"
-    "or set ftp_ignore_conflicts to true to go on"
+    "leave this role out, by {how}\nor set ftp_ignore_conflicts to true to go on"
 )
+TASK = "ansible.posix.firewalld: {service: ftp, state: enabled, permanent: true, immediate: true}"
 EARLY = (
     "chain {chain} of the nftables table {family} {table} drops what it does not accept before the kernel knows which "
     "connection it belongs to, so it cannot let FTP's data connections through alone. Give it a priority above "
@@ -91,7 +88,7 @@ def conflicts(options: Options, nft: str, *, firewalld_runs: bool) -> list[str]:
     """
     if not any(_flows.ends(options, ip_version) for ip_version in IP_VERSIONS):
         return []
-    found = [FIREWALLD] if firewalld_runs else []
+    found = [FIREWALLD.format(how=firewalld_allows(options))] if firewalld_runs else []
     chains = parse(nft)
     sets = elements(nft)
     for chain in chains.values():
@@ -107,6 +104,77 @@ def conflicts(options: Options, nft: str, *, firewalld_runs: bool) -> list[str]:
             commands = "\n".join(f"  nft 'insert rule {place} {rule} accept'" for rule in rules)
             found.append(NFTABLES.format(chain=chain.name, family=chain.family, table=chain.table, commands=commands))
     return found
+
+
+def firewalld_allows(options: Options) -> str:
+    """Return how firewalld lets FTP through: on a server by a service in its zone, else by a policy."""
+    commands, service = _firewalld_service(options)
+    if options.side == "server":
+        commands.append(f"--add-service={service}")
+    else:
+        commands.append("--new-policy=hostfw-ftp")
+        commands += [f"--policy=hostfw-ftp --add-{end}-zone={zone}" for end, zone in _firewalld_zones(options)]
+        commands.append(f"--policy=hostfw-ftp --add-service={service}")
+    if options.side == "client" and options.tls and options.active:
+        ports = options.active_ports.replace(":", "-")
+        commands += [
+            f'--add-rich-rule=\'rule family="{ip_version}" source address="{peer}" port port="{ports}" '
+            'protocol="tcp" accept\''
+            for ip_version, peers in options.peers.items()
+            for peer in peers
+        ]
+    lines = [f"  firewall-cmd --permanent {command} &&" for command in commands]
+    lines = [*lines, "  firewall-cmd --reload"]
+    if options.side == "server" and service == "ftp":
+        how = f"the task\n  {TASK}\nor the command\n  {' '.join(line.strip() for line in lines)}"
+    else:
+        how = "\n".join(["the commands", *lines])
+    notes = []
+    if options.side == "server":
+        notes.append("in the zone of the interface, where that is not the default one (--zone)")
+    if any(None not in peers for peers in options.peers.values()):
+        notes.append("for all addresses, unless the zone has those of ftp_allowed_addresses as its sources")
+    if options.tls and options.passive:
+        notes.append(
+            "with the passive ports open to whoever may connect, whether they hold a control connection or not"
+        )
+    if options.nat:
+        notes.append("but not through a forward-port or DNAT of firewalld, after which its helper comes too late")
+    return "\n".join([how, *(f"  ({note})" for note in notes)])
+
+
+def _firewalld_service(options: Options) -> tuple[list[str], str]:
+    """Return the commands that make a service of firewalld, and its name; firewalld has one for port 21."""
+    if options.control_ports == ("21",) and not options.tls:
+        return [], "ftp"
+    name = "hostfw-ftp"
+    commands = []
+    helper = "ftp"
+    if options.control_ports != ("21",):
+        helper = name
+        commands.append(f"--new-helper={name} --module=nf_conntrack_ftp")
+        commands += [f"--helper={name} --add-port={port}/tcp" for port in options.control_ports]
+    passive = [options.passive_ports.replace(":", "-")] if options.tls and options.passive else []
+    commands.append(f"--new-service={name}")
+    commands += [f"--service={name} --add-port={port}/tcp" for port in (*options.control_ports, *passive)]
+    return [*commands, f"--service={name} --add-helper={helper}"], name
+
+
+def _firewalld_zones(options: Options) -> list[tuple[str, str]]:
+    """Return the zones of a policy, each with whether packets come in (ingress) or go out (egress) there."""
+    if options.side == "client":
+        return [("ingress", "HOST"), ("egress", "ANY")]
+    found = []
+    for end, interfaces in (("ingress", options.interfaces), ("egress", options.out_interfaces)):
+        unnamed = any(name is None or name.endswith("+") for name in interfaces)
+        zones = ["ANY"] if unnamed else [_zone_of(str(name)) for name in interfaces]
+        found += [(end, zone) for zone in zones]
+    return found
+
+
+def _zone_of(interface: str) -> str:
+    command = f"firewall-cmd --get-zone-of-interface={interface} 2>/dev/null || firewall-cmd --get-default-zone"
+    return f'"$({command})"'
 
 
 def parse(text: str) -> dict[tuple[str, str, str], Chain]:

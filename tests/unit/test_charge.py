@@ -222,3 +222,89 @@ def test_commands_for_a_gateway_ask_for_one_protocol_each() -> None:
     commands = "".join(found(nft(policy="drop", hook="output"), **gateway)).splitlines()
     assert len([line for line in commands if "icmp" in line]) > 1
     assert not [line for line in commands if "icmp" in line and "tcp" in line]
+
+
+PERMANENT = "firewall-cmd --permanent"
+ZONE = '"$(firewall-cmd --get-zone-of-interface={} 2>/dev/null || firewall-cmd --get-default-zone)"'
+POLICY = [f"{PERMANENT} --new-policy=hostfw-ftp &&"]
+RELOAD = ["firewall-cmd --reload"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, [f"{PERMANENT} --add-service=ftp && firewall-cmd --reload"]),
+        (
+            {"control_ports": ["21", "2121"]},
+            [
+                f"{PERMANENT} --new-helper=hostfw-ftp --module=nf_conntrack_ftp &&",
+                f"{PERMANENT} --helper=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --helper=hostfw-ftp --add-port=2121/tcp &&",
+                f"{PERMANENT} --new-service=hostfw-ftp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=2121/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-helper=hostfw-ftp &&",
+                f"{PERMANENT} --add-service=hostfw-ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"tls": True, "passive_ports": "50000:50099"},
+            [
+                f"{PERMANENT} --new-service=hostfw-ftp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=50000-50099/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-helper=ftp &&",
+                f"{PERMANENT} --add-service=hostfw-ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"side": "client"},
+            [
+                *POLICY,
+                f"{PERMANENT} --policy=hostfw-ftp --add-ingress-zone=HOST &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-egress-zone=ANY &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-service=ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]},
+            [
+                *POLICY,
+                f"{PERMANENT} --policy=hostfw-ftp --add-ingress-zone={ZONE.format('eth0')} &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-egress-zone={ZONE.format('eth1')} &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-service=ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"side": "client", "tls": True, "mode": "active", "allowed_addresses": ["192.0.2.1"]},
+            [
+                f"{PERMANENT} --new-service=hostfw-ftp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-helper=ftp &&",
+                *POLICY,
+                f"{PERMANENT} --policy=hostfw-ftp --add-ingress-zone=HOST &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-egress-zone=ANY &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-service=hostfw-ftp &&",
+                (
+                    f'{PERMANENT} --add-rich-rule=\'rule family="ipv4" source address="192.0.2.1/32" '
+                    'port port="1024-65535" protocol="tcp" accept\' &&'
+                ),
+                *RELOAD,
+            ],
+        ),
+    ],
+)
+def test_firewalld_lets_each_side_through(inputs: dict[str, Any], expected: list[str]) -> None:
+    (conflict,) = found("", firewalld=True, **inputs)
+    assert [line.strip() for line in conflict.splitlines() if line.startswith("  firewall-cmd")] == expected
+    assert ("ansible.posix.firewalld" in conflict) is (inputs == {})
+
+
+def test_firewalld_with_dnat_is_too_late() -> None:
+    gateway = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"], "nat": True}
+    (conflict,) = found("", firewalld=True, **gateway)
+    assert "(but not through a forward-port or DNAT of firewalld, after which its helper comes too late)" in conflict
