@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK, Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import (
     LIVE_SET,
@@ -30,19 +30,20 @@ UNITS = "etc/systemd/system"
 SYSTEMD = "run/systemd/system"
 # What netfilter-persistent runs, in this order, when it loads rules, by its service or by hand.
 PLUGINS = "usr/share/netfilter-persistent/plugins.d"
-# Which services load rules, and may flush those of others when they do.
+# Which services load rules, and may flush those of others when they do. Those that a host does not have do no harm.
 OTHERS = (
     "netfilter-persistent.service iptables.service ip6tables.service nftables.service ufw.service "
-    "firewalld.service docker.service"
+    "firewalld.service docker.service ferm.service shorewall.service shorewall6.service csf.service lfd.service "
+    "firewall.service"
 )
 
 # Firewalls that are not named here are in order before network-pre.target, too (systemd.special(7)).
 UNIT = f"""\
 [Unit]
 Description=FTP through the firewall, by connection tracking (hostfw.conntrack, {{prefix}})
-After={OTHERS} network-pre.target
-PartOf={OTHERS}
-ReloadPropagatedFrom={OTHERS}
+After={{others}} network-pre.target
+PartOf={{others}}
+ReloadPropagatedFrom={{others}}
 
 [Service]
 Type=oneshot
@@ -51,7 +52,7 @@ ExecStart=/bin/sh /{FOLDER}/{{prefix}}/restore
 ExecReload=/bin/sh /{FOLDER}/{{prefix}}/restore
 
 [Install]
-WantedBy=multi-user.target {OTHERS}
+WantedBy=multi-user.target {{others}}
 """
 
 # Rules that name a set that is not there do not load, nor do any others of their file.
@@ -60,7 +61,7 @@ SETS_UNIT = f"""\
 Description=Sets for FTP through the firewall (hostfw.conntrack, {{prefix}})
 DefaultDependencies=no
 After=local-fs.target systemd-modules-load.service
-Before={OTHERS} network-pre.target shutdown.target
+Before={{others}} network-pre.target shutdown.target
 Conflicts=shutdown.target
 
 [Service]
@@ -79,6 +80,17 @@ PLUGIN = f"""\
 case "$1" in
   start | restart | reload | force-reload)
     [ ! -f /{FOLDER}/{{prefix}}/restore ] || exec sh /{FOLDER}/{{prefix}}/restore
+    ;;
+esac
+"""
+
+# Before those of netfilter-persistent load sets and rules.
+SETS_PLUGIN = f"""\
+#!/bin/sh
+# Rules that netfilter-persistent has saved may name our sets, and would not load without them.
+case "$1" in
+  start | restart | reload | force-reload)
+    [ ! -f /{FOLDER}/{{prefix}}/restore ] || exec sh /{FOLDER}/{{prefix}}/restore sets
     ;;
 esac
 """
@@ -197,7 +209,13 @@ class Changes:
 
 
 def files(
-    options: Options, after: Mapping[str, Ruleset], modules: Sequence[str], *, systemd: bool, plugins: bool
+    options: Options,
+    after: Mapping[str, Ruleset],
+    modules: Sequence[str],
+    *,
+    systemd: bool,
+    plugins: bool,
+    kept: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return the files of an instance, by their paths without the first slash.
 
@@ -205,25 +223,46 @@ def files(
     :arg modules: those kernel modules of the instance that this kernel can load
     :arg systemd: whether systemd is in charge of the host
     :arg plugins: whether the host has netfilter-persistent
+    :arg kept: the names of ipsets that are to be there although they are not asked for
     """
+    others = " ".join(dict.fromkeys([*OTHERS.split(), *options.restore_after]))
+    names = [*live_sets(options).values(), *kept]
+    sets = sets_files(options.prefix, names, systemd=systemd, plugins=plugins, others=others)
+    # Somebody may save the rules, which name the sets, whether ours are to last or not.
     if options.state == "absent" or not options.persistent:
-        return {}
+        return sets if systemd or plugins else {}
     folder = f"{FOLDER}/{options.prefix}"
-    sets = live_sets(options)
     found = {f"{folder}/{PROGRAMS[ip_version]}": _rules(options, ip_version, after[ip_version]) for ip_version in after}
     found = {path: text for path, text in found.items() if text}
-    if sets:
-        lines = [" ".join(["create", name, *LIVE_SET[ip_version]]) for ip_version, name in sets.items()]
-        found[f"{folder}/ipset"] = _lines(lines)
+    found.update(sets)
     found[f"{folder}/restore"] = SCRIPT
     if plugins:
         found[plugin(options.prefix)] = PLUGIN.replace("{prefix}", options.prefix)
     if systemd:
         if modules:
             found[f"etc/modules-load.d/hostfw-conntrack-{options.prefix}.conf"] = _lines(modules)
-        found[f"{UNITS}/{unit(options.prefix)}"] = UNIT.replace("{prefix}", options.prefix)
-        if sets:
-            found[f"{UNITS}/{sets_unit(options.prefix)}"] = SETS_UNIT.replace("{prefix}", options.prefix)
+        text = UNIT.replace("{prefix}", options.prefix).replace("{others}", others)
+        found[f"{UNITS}/{unit(options.prefix)}"] = text
+    return found
+
+
+def sets_files(
+    prefix: str, names: Sequence[str], *, systemd: bool, plugins: bool, others: str = OTHERS
+) -> dict[str, str]:
+    """Return the files that make ipsets of an instance at boot, before anything loads rules.
+
+    :arg others: the names of the units that load rules
+    """
+    live = {Chains(prefix).live(ip_version): kind for ip_version, kind in LIVE_SET.items()}
+    lines = [" ".join(["create", name, *live[name]]) for name in live if name in names]
+    if not lines:
+        return {}
+    found = {f"{FOLDER}/{prefix}/ipset": _lines(lines), f"{FOLDER}/{prefix}/restore": SCRIPT}
+    if plugins:
+        found[sets_plugin(prefix)] = SETS_PLUGIN.replace("{prefix}", prefix)
+    if systemd:
+        text = SETS_UNIT.replace("{prefix}", prefix).replace("{others}", others)
+        found[f"{UNITS}/{sets_unit(prefix)}"] = text
     return found
 
 
@@ -235,6 +274,7 @@ def paths(prefix: str) -> list[str]:
         f"{UNITS}/{sets_unit(prefix)}",
         f"etc/modules-load.d/hostfw-conntrack-{prefix}.conf",
         plugin(prefix),
+        sets_plugin(prefix),
         *(f"{folder}/{name}" for name in ("iptables", "ip6tables", "ipset", "restore")),
     ]
 
@@ -258,20 +298,23 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
         remove.append(f"/{folder}" if others else f"/{FOLDER}")
     write = []
     for path, text in wanted.items():
-        mode = "0600" if path.startswith(FOLDER) else "0755" if path == plugin(prefix) else "0644"
+        mode = "0600" if path.startswith(FOLDER) else "0755" if path.startswith(PLUGINS) else "0644"
         if here.get(path) != text or f"{Path(root, path).stat().st_mode & 0o7777:04o}" != mode:
             write.append({"dest": f"/{path}", "content": text, "mode": mode})
     units = {path.rpartition("/")[2]: path for path in (f"{UNITS}/{unit(prefix)}", f"{UNITS}/{sets_unit(prefix)}")}
     on = {name: enabled(name, root) for name in units}
     written = [item["dest"] for item in write]
+    # Enabled before it was for others: systemctl takes it for enabled, and adds no links.
+    asked = {name: _asked(wanted.get(path, "")) for name, path in units.items()}
+    stale = [name for name in units if on[name] and asked[name] and asked[name] != _links(name, root)]
     return Changes(
-        disable=[name for name in units if systemd and on[name] and units[name] not in wanted],
+        disable=[name for name in units if systemd and on[name] and (units[name] not in wanted or name in stale)],
         remove=remove,
         write=write,
         enable=[
             name
             for name, path in units.items()
-            if systemd and path in wanted and (not on[name] or f"/{path}" in written)
+            if systemd and path in wanted and (not on[name] or name in stale or f"/{path}" in written)
         ],
     )
 
@@ -279,6 +322,17 @@ def changes(prefix: str, wanted: Mapping[str, str], *, systemd: bool, root: str 
 def unit(prefix: str) -> str:
     """Return the name of the unit that restores the rules."""
     return f"hostfw-conntrack-{prefix}.service"
+
+
+def _links(name: str, root: str) -> set[str]:
+    """Return the units that start a unit of ours with them, as systemctl has enabled it."""
+    folders = Path(root, UNITS).glob("*.wants")
+    return {folder.name[: -len(".wants")] for folder in folders if os.path.lexists(folder / name)}
+
+
+def _asked(text: str) -> set[str]:
+    """Return the units that are to start a unit of ours with them, by its text."""
+    return {name for line in text.splitlines() if line.startswith("WantedBy=") for name in line[9:].split()}
 
 
 def enabled(name: str, root: str = "/") -> bool:
@@ -294,6 +348,11 @@ def sets_unit(prefix: str) -> str:
 def plugin(prefix: str) -> str:
     """Return the path of the plugin of netfilter-persistent, without the first slash."""
     return f"{PLUGINS}/90-hostfw-conntrack-{prefix}"
+
+
+def sets_plugin(prefix: str) -> str:
+    """Return the path of the plugin of netfilter-persistent that makes the sets, without the first slash."""
+    return f"{PLUGINS}/05-hostfw-conntrack-{prefix}"
 
 
 def restore(prefix: str) -> str:

@@ -130,8 +130,8 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         look="firewall-cmd --state; firewall-cmd --info-service=ftp shows helpers: ftp",
         cause="firewalld is in charge: what it does not allow is dropped whatever iptables accepts, and since Linux "
         "6.0 only its own service ftp gives connections the helper",
-        cure="let firewalld do it, and leave this role out: ansible.posix.firewalld with service: ftp, permanent: true "
-        "and immediate: true",
+        cure="let firewalld do it, and leave this role out, by what the role's error names: on a server the service "
+        "ftp in the zone, on a client or gateway a policy with it",
         applies=lambda case: "firewalld runs on this host" in case.conflicts,
     ),
     Diagnosis(

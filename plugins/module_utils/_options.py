@@ -34,6 +34,8 @@ LAST_PORT = 65535
 HIGH_PORTS = "1024:65535"
 # The width of a connection mark.
 MARK_BITS = 32
+# UNIT_NAME_MAX (256 bytes with the closing zero) in systemd's unit-name.h.
+UNIT_NAME_LENGTH = 255
 LONGEST_CHAIN_SUFFIX = "-DATA-OUT"
 # FTPS opens the passive ports themselves; a range as wide as this is no restriction.
 WIDE_RANGE = 1000
@@ -54,6 +56,7 @@ class Options:
     - servers: on a gateway, the networks of the servers in the same form; else everybody
     - control_bit, closed_bit: the bits of the connection mark for control connections, and for closed ones
     - public_address: what the server announces and the host does not have; None where it announces its own
+    - restore_after: units of systemd whose start or reload flushes rules, beside those that are known
     """
 
     side: str
@@ -75,6 +78,7 @@ class Options:
     persistent: bool
     state: str
     public_address: str | None = None
+    restore_after: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -149,6 +153,7 @@ def parse(
         persistent=inputs["persistent"],
         state=state,
         public_address=parse_public_address(inputs["public_address"]),
+        restore_after=parse_services(inputs["restore_after"]),
     )
     if options.tls and state == "present":
         check_tls(options)
@@ -404,3 +409,18 @@ def parse_prefix(value: str) -> str:
             f"{value[:-5]} too, got {value!r}"
         )
     return value
+
+
+def parse_services(values: Sequence[str]) -> tuple[str, ...]:
+    """Return names of services of systemd (systemd.unit(5))."""
+    for value in values:
+        name = re.fullmatch(r"[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\-]*(?:@[A-Za-z0-9:_.\\-]+)?\.service", value)
+        if not name or len(value) > UNIT_NAME_LENGTH:
+            raise bad(
+                "ftp_restore_after",
+                "a list of names of services of systemd with their .service, such as site-firewall.service",
+                value,
+            )
+        if value.startswith("hostfw-conntrack-"):
+            raise ValueError(f"ftp_restore_after: must not be a unit of this role, got {value!r}")
+    return unique(values)

@@ -65,7 +65,13 @@ class Plan:
 
 
 def plan(
-    options: Options, current: Mapping[str, Ruleset], sets: Mapping[str, str], *, together: bool, exact: bool = False
+    options: Options,
+    current: Mapping[str, Ruleset],
+    sets: Mapping[str, str],
+    *,
+    together: bool,
+    exact: bool = False,
+    kept: Sequence[str] = (),
 ) -> Plan:
     """Return what turns the current rules into those that the options ask for.
 
@@ -73,6 +79,7 @@ def plan(
     :arg sets: the type and the family of each ipset of the host, such as V(hash:ip inet)
     :arg together: whether one item may add a rule for both IP versions
     :arg exact: whether a jump that stands further up than its place is moved, too
+    :arg kept: the names of ipsets that are to be there although they are not asked for
     """
     result = Plan()
     changes: dict[str, _Changes] = {}
@@ -100,7 +107,7 @@ def plan(
     wanted = live_sets(options)
     for ip_version, change in changes.items():
         name = Chains(options.prefix).live(ip_version)
-        live = ip_version in wanted
+        live = ip_version in wanted or name in kept
         if live and name not in sets:
             result.sets.append(name)
             result.prepare.append(_command("ipset", "-exist", "create", name, *LIVE_SET[ip_version]))
@@ -134,10 +141,17 @@ def snapshot(prefix: str, current: Mapping[str, Ruleset], sets: Mapping[str, str
     }
 
 
-def undo(prefix: str, before: Mapping[str, Any], current: Mapping[str, Ruleset], sets: Mapping[str, str]) -> Plan:
+def undo(
+    prefix: str,
+    before: Mapping[str, Any],
+    current: Mapping[str, Ruleset],
+    sets: Mapping[str, str],
+    kept: Sequence[str] = (),
+) -> Plan:
     """Return what gives an instance what it had.
 
     :arg before: from snapshot()
+    :arg kept: the names of ipsets that are to stay in any case
     """
     chains = Chains(prefix)
     result = Plan(after={ip_version: ruleset.copy() for ip_version, ruleset in current.items()})
@@ -147,7 +161,7 @@ def undo(prefix: str, before: Mapping[str, Any], current: Mapping[str, Ruleset],
             result.finish.append(_command("ipset", "-exist", "create", name, *LIVE_SET[ip_version]))
         lines = {table: _back(chains, table, ruleset, before["rules"][ip_version][table]) for table in TABLES}
         result.finish += _restore(ip_version, lines)
-        if name in sets and name not in before["sets"]:
+        if name in sets and name not in before["sets"] and name not in kept:
             result.finish.append(_command("ipset", "destroy", name))
     result.diff = "".join(
         _diff(ip_version, ruleset, result.after[ip_version]) for ip_version, ruleset in current.items()

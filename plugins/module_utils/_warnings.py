@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _host, _marks
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Packet, Reader
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
@@ -33,13 +32,6 @@ STAYING = ("timeout_established", "timeout_max_retrans", "timeout_unacknowledged
 # After the first FIN, and after a RST.
 LEAVING = ("timeout_fin_wait", "timeout_close")
 FORGED = "a stranger who knows a client's address can end its transfers with forged segments"
-
-# What loads saved rules at boot, and what it needs to load ipsets before them: a file of each, and its package.
-UNITS = "usr/lib/systemd/system"
-AT_BOOT = (
-    (f"{_boot.PLUGINS}/15-ip4tables", "iptables-persistent", f"{_boot.PLUGINS}/10-ipset", "ipset-persistent"),
-    (f"{UNITS}/iptables.service", "iptables-services", f"{UNITS}/ipset.service", "ipset-service"),
-)
 
 
 def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence[Server], root: str = "/") -> list[str]:
@@ -65,12 +57,6 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
             "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run "
             f"{_boot.restore(options.prefix)}, or set ftp_persistent to false"
         )
-    for rules, package, sets, missing in AT_BOOT if options.live and not (options.persistent and systemd) else ():
-        if Path(root, rules).exists() and not Path(root, sets).exists():
-            found.append(
-                f"{package} loads no rule at all at boot where one of those that it has saved names an ipset that is "
-                f"not there, such as {Chains(options.prefix).live('ipv4')}; install {missing} before you save the rules"
-            )
     if _host.setting(LOOSE, root) == "Y":
         found.append(
             "the FTP helper's parameter loose is on: a server, or a client, can make it expect a data connection "

@@ -151,6 +151,16 @@ options:
         and a unit of systemd loads them.
     type: bool
     default: true
+  restore_after:
+    description:
+      - The names of further services of systemd whose start or reload flushes rules, such as
+        V(site-firewall.service). The rules come back after each of them.
+      - Those of netfilter-persistent, iptables-services, nftables, ufw, firewalld, docker, ferm, shorewall and csf, and
+        V(firewall.service), are known.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
   ignore_conflicts:
     description:
       - Whether to go on, with a warning, where firewalld or native nftables rules drop what iptables accepts. Else
@@ -337,11 +347,14 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _boot,
     _charge,
     _commands,
+    _extensions,
+    _flows,
     _host,
     _options,
     _plan,
     _ruleset,
     _servers,
+    _stores,
     _warnings,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
@@ -460,6 +473,18 @@ def check(module: AnsibleModule, options: Options, plan: _plan.Plan) -> None:
         module.fail_json(msg="; ".join(conflicts), conflicts=conflicts)
 
 
+def check_extensions(module: AnsibleModule, options: Options) -> None:
+    """Fail where a match or target is missing that the rules need."""
+    lacking: dict[_extensions.Extension, bool] = {}
+    for ip_version, name in _plan.PROGRAMS.items():
+        program = module.get_bin_path(name, opt_dirs=_commands.SBIN)
+        rules = [rule for part in (_flows.rules, _flows.guard, _flows.jumps) for rule in part(options, ip_version)]
+        if program and rules:
+            lacking.update(_extensions.missing(program, _extensions.needed(rules), module.run_command))
+    if lacking:
+        module.fail_json(msg=_extensions.error(list(lacking.items()), _host.release()))
+
+
 def leave(
     module: AnsibleModule,
     plan: _plan.Plan,
@@ -537,6 +562,7 @@ def main() -> None:
             "chain_prefix": {"type": "str", "default": "FTP"},
             "connmark": {"type": "str", "default": "0x30000000"},
             "persistent": {"type": "bool", "default": True},
+            "restore_after": {"type": "list", "elements": "str", "default": []},
             "ignore_conflicts": {"type": "bool", "default": False},
             "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
             "ip_versions_together": {"type": "bool", "default": False},
@@ -566,17 +592,26 @@ def main() -> None:
     sets = read_sets(module, options)
     before = _plan.snapshot(options.prefix, current, sets) | {"files": _boot.read(options.prefix)}
     systemd = Path("/", _boot.SYSTEMD).is_dir()
+    plugins = Path("/", _boot.PLUGINS).is_dir()
+    stores = _stores.read()
+    # Without the program, there is no set to keep.
+    has_ipset = module.get_bin_path("ipset", opt_dirs=_commands.SBIN) is not None
+    kept = _stores.sets(options.prefix, stores) if has_ipset else []
     if inputs["undo"]:
-        plan = _plan.undo(options.prefix, inputs["undo"], current, sets)
-        files = _boot.changes(options.prefix, inputs["undo"]["files"], systemd=systemd)
+        plan = _plan.undo(options.prefix, inputs["undo"], current, sets, kept)
+        needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
+        files = _boot.changes(options.prefix, {**needed, **inputs["undo"]["files"]}, systemd=systemd)
         leave(module, plan, files, [], [], before)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
-    plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"], exact=inputs["exact"])
+    together, exact = inputs["ip_versions_together"], inputs["exact"]
+    plan = _plan.plan(options, current, sets, together=together, exact=exact, kept=kept)
     check(module, options, plan)
+    if wanted and plan.changed and "iptables" not in packages:
+        check_extensions(module, options)
     for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
         module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
-    warnings = _warnings.warnings(options, current, servers)
+    warnings = _warnings.warnings(options, current, servers) + _stores.warnings(options, stores)
     for ip_version, site in plan.sites.items():
         warnings += site.warnings(_plan.PROGRAMS[ip_version], plan.after[ip_version])
     if wanted and options.side == "server" and options.passive and asked == "auto":
@@ -584,8 +619,7 @@ def main() -> None:
     for warning in warnings:
         module.warn(warning)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
-    plugins = Path("/", _boot.PLUGINS).is_dir()
-    wanted_files = _boot.files(options, plan.after, loadable, systemd=systemd, plugins=plugins)
+    wanted_files = _boot.files(options, plan.after, loadable, systemd=systemd, plugins=plugins, kept=kept)
     files = _boot.changes(options.prefix, wanted_files, systemd=systemd)
     leave(
         module,

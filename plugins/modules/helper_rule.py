@@ -12,7 +12,7 @@ short_description: Manage iptables rules that assign or match a connection track
 version_added: 0.1.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
-  - A connection tracking helper reads the control connections of protocols such as FTP, TFTP, SIP or IRC, and
+  - A connection tracking helper reads the control connections of protocols such as FTP, TFTP or SIP, and
     tells the kernel which connections they announce.
   - Since Linux 6.0 a helper reads a connection only where a rule assigns it. This module manages such rules, and
     those that match the connections that a helper announced.
@@ -30,7 +30,7 @@ attributes:
 options:
   helper:
     description:
-      - The name of the helper, as the kernel knows it, such as V(ftp), V(tftp), V(sip) or V(irc).
+      - The name of the helper, as the kernel knows it, such as V(ftp), V(tftp) or V(sip).
       - Its kernel module, such as C(nf_conntrack_tftp), must be loaded or be there to be loaded.
     type: str
     required: true
@@ -166,12 +166,13 @@ EXAMPLES = r"""
     destination: 192.0.2.10/32
     destination_port: "5060"
 
-- name: No IRC server's DCC any more
+- name: Let a SIP client on this host be read no more
   hostfw.conntrack.helper_rule:
-    helper: irc
+    helper: sip
     chain: OUTPUT
-    protocol: tcp
-    destination_port: "6667"
+    protocol: udp
+    destination: 192.0.2.10/32
+    destination_port: "5060"
     state: absent
 """
 

@@ -293,6 +293,38 @@ def test_netfilter_persistent_brings_them_back(booted: Booted, word: str, there:
     subprocess.run(["sh", "-c", text, "plugin", word], check=True)
 
 
+@pytest.mark.parametrize("booted", ["fresh-tls"], indirect=True)
+@pytest.mark.parametrize(("word", "there"), [("start", True), ("reload", True), ("save", False)])
+def test_sets_are_there_before_netfilter_persistent_loads_rules(booted: Booted, word: str, there: bool) -> None:
+    names = sorted(path.name for path in (booted.root / _boot.PLUGINS).iterdir())
+    assert min([*names, "10-ipset", "15-ip4tables"]) == names[0] == "05-hostfw-conntrack-FTP"
+    text = (booted.root / _boot.PLUGINS / names[0]).read_text(encoding="utf-8").replace(" /etc", f" {booted.root}/etc")
+    subprocess.run(["sh", "-c", text, "plugin", word], check=True)
+    assert (booted.root / "ipset.calls").exists() is there
+
+
+SETS = ["etc/hostfw-conntrack/FTP/ipset", "etc/hostfw-conntrack/FTP/restore"]
+
+
+@pytest.mark.parametrize(
+    ("systemd", "plugins", "more"),
+    [
+        (True, False, ["etc/systemd/system/hostfw-conntrack-FTP.sets.service"]),
+        (False, True, ["usr/share/netfilter-persistent/plugins.d/05-hostfw-conntrack-FTP"]),
+        (False, False, []),
+    ],
+)
+def test_sets_that_are_kept_have_their_files_alone(systemd: bool, plugins: bool, more: list[str]) -> None:
+    options = _options.parse({**DEFAULTS, "state": "absent"}, INTERFACES, ["eth0"])
+    files = _boot.files(options, {}, [], systemd=systemd, plugins=plugins, kept=["FTP-LIVE-IPV6"])
+    assert list(files) == ([*SETS, *more] if more else [])
+    assert (
+        not more
+        or files[SETS[0]] == "create FTP-LIVE-IPV6 hash:ip family inet6 hashsize 32768 maxelem 65536 timeout 60\n"
+    )
+    assert set(files) <= set(_boot.paths("FTP"))
+
+
 def test_without_systemd_there_are_rules_only() -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
     after = _plan.plan(options, rulesets("fresh-both"), {}, together=True).after
@@ -302,3 +334,48 @@ def test_without_systemd_there_are_rules_only() -> None:
         "etc/hostfw-conntrack/FTP/restore",
     ]
     assert _boot.files(dataclasses.replace(options, persistent=False), after, [], systemd=True, plugins=True) == {}
+
+
+KNOWN = (
+    "netfilter-persistent.service iptables.service ip6tables.service nftables.service ufw.service firewalld.service "
+    "docker.service ferm.service shorewall.service shorewall6.service csf.service lfd.service firewall.service"
+)
+
+
+def unit_files(**inputs: object) -> dict[str, str]:
+    """Return the units of FTPS with some inputs."""
+    asked = {"tls": True, "mode": "passive", "passive_ports": "50000:50099", **inputs}
+    options = _options.parse({**DEFAULTS, **asked}, INTERFACES, ["eth0"])
+    files = _boot.files(options, {}, [], systemd=True, plugins=False)
+    return {path.rpartition("/")[2]: text for path, text in files.items() if path.startswith(_boot.UNITS)}
+
+
+def test_units_follow_all_services_that_flush_rules() -> None:
+    restoring = unit_files(restore_after=["site-firewall.service"])[UNIT].splitlines()
+    others = f"{KNOWN} site-firewall.service"
+    assert f"After={others} network-pre.target" in restoring
+    assert f"PartOf={others}" in restoring
+    assert f"ReloadPropagatedFrom={others}" in restoring
+    assert f"WantedBy=multi-user.target {others}" in restoring
+    sets = unit_files(restore_after=["site-firewall.service"])["hostfw-conntrack-FTP.sets.service"].splitlines()
+    assert f"Before={others} network-pre.target shutdown.target" in sets
+    assert f"WantedBy=multi-user.target {KNOWN}" in unit_files()[UNIT].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("linked", "again"),
+    [
+        (["multi-user.target", "a.service"], False),
+        (["multi-user.target"], True),
+        (["multi-user.target", "b.service"], True),
+    ],
+)
+def test_unit_that_follows_others_now_is_enabled_anew(tmp_path: Path, linked: list[str], again: bool) -> None:
+    wanted = {f"etc/systemd/system/{UNIT}": "[Install]\nWantedBy=multi-user.target a.service\n"}
+    write(tmp_path, wanted)
+    for name in linked:
+        link = tmp_path / "etc/systemd/system" / f"{name}.wants" / UNIT
+        link.parent.mkdir()
+        link.symlink_to("/nowhere")
+    changes = _boot.changes("FTP", wanted, systemd=True, root=str(tmp_path))
+    assert (changes.disable, changes.enable) == (([UNIT], [UNIT]) if again else ([], []))

@@ -102,7 +102,6 @@ def test_base_chain_that_drops(text: str) -> None:
         nft([{"limit": {"rate": 5, "per": "second"}}, {"drop": None}]),
         nft([{"jump": {"target": "nowhere"}}]),
         nft(policy="drop", hook="forward"),
-        nft(policy="drop", hook="prerouting"),
         nft(policy="drop", type="nat"),
         nft(policy="drop", family="bridge"),
         nft(policy="drop", family="ip", table="filter", name="INPUT"),
@@ -166,3 +165,146 @@ def test_firewalld_runs_here(tmp_path: Path, comm: str, namespace: str, expected
     (tmp_path / "proc/3").mkdir()  # has just ended
     (tmp_path / "proc/self").symlink_to("1")
     assert _charge.firewalld(str(tmp_path)) is expected
+
+
+# What nft 1.0.6 printed of tables, each with one firewall that drops control connections.
+REAL = json.loads((Path(__file__).parent / "nft-1.0.6.json").read_text(encoding="utf-8"))["nftables"]
+UNSEEN = ("t_syn", "t_fib", "t_ingress")
+
+
+def printed(table: str) -> str:
+    """Return what nft prints of one of the tables."""
+    kinds = ("chain", "rule", "set", "map")
+    items = [item for item in REAL if any(item.get(kind, {}).get("table") == table for kind in kinds)]
+    return json.dumps({"nftables": items})
+
+
+@pytest.mark.parametrize("table", sorted({item["table"]["name"] for item in REAL if "table" in item} - set(UNSEEN)))
+def test_real_firewall_that_drops_control_connections(table: str) -> None:
+    (conflict,) = found(printed(table), ip_versions=["ipv4"])
+    assert f" of the nftables table inet {table} drops what it does not accept " in conflict
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, 21, "!="), {"drop": None}],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, {"set": [22, {"range": [20, 21]}]}, "!="), *DROP],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, {"range": [22, 1023]}), {"drop": None}],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, "@open", "!="), {"drop": None}],
+        [match({"payload": {"protocol": "udp", "field": "dport"}}, 21), {"drop": None}],
+        [match({"payload": {"protocol": "tcp", "field": "dport"}}, 21), match(STATE, "invalid", "in"), *DROP],
+        [{"vmap": {"key": {"meta": {"key": "iifname"}}, "data": {"set": [["eth1", {"drop": None}]]}}}],
+        [{"vmap": {"key": STATE, "data": {"set": [["invalid", {"drop": None}], ["new", {"accept": None}]]}}}],
+        [{"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@zones"}}],
+    ],
+)
+def test_no_false_alarm_of_ports_and_maps(rule: list[dict[str, Any]]) -> None:
+    assert found(nft(rule)) == []
+
+
+def test_what_drops_before_connections_are_tracked() -> None:
+    (conflict,) = found(printed("t_pre"), ip_versions=["ipv4"])
+    assert "Give it a priority above -200" in conflict
+    assert "nft 'insert" not in conflict
+
+
+def test_commands_before_routing_ask_for_no_mark() -> None:
+    (conflict,) = found(printed("t_prepol"), ip_versions=["ipv4"], mode="passive")
+    assert next(line.strip() for line in conflict.splitlines() if "nft '" in line) == (
+        "nft 'insert rule inet t_prepol pre iifname \"eth0\" tcp dport 21 ct state new,established accept'"
+    )
+    assert "ct mark" not in conflict
+
+
+def test_commands_for_a_gateway_ask_for_one_protocol_each() -> None:
+    gateway = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
+    commands = "".join(found(nft(policy="drop", hook="output"), **gateway)).splitlines()
+    assert len([line for line in commands if "icmp" in line]) > 1
+    assert not [line for line in commands if "icmp" in line and "tcp" in line]
+
+
+PERMANENT = "firewall-cmd --permanent"
+ZONE = '"$(firewall-cmd --get-zone-of-interface={} 2>/dev/null || firewall-cmd --get-default-zone)"'
+POLICY = [f"{PERMANENT} --new-policy=hostfw-ftp &&"]
+RELOAD = ["firewall-cmd --reload"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, [f"{PERMANENT} --add-service=ftp && firewall-cmd --reload"]),
+        (
+            {"control_ports": ["21", "2121"]},
+            [
+                f"{PERMANENT} --new-helper=hostfw-ftp --module=nf_conntrack_ftp &&",
+                f"{PERMANENT} --helper=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --helper=hostfw-ftp --add-port=2121/tcp &&",
+                f"{PERMANENT} --new-service=hostfw-ftp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=2121/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-helper=hostfw-ftp &&",
+                f"{PERMANENT} --add-service=hostfw-ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"tls": True, "passive_ports": "50000:50099"},
+            [
+                f"{PERMANENT} --new-service=hostfw-ftp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=50000-50099/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-helper=ftp &&",
+                f"{PERMANENT} --add-service=hostfw-ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"side": "client"},
+            [
+                *POLICY,
+                f"{PERMANENT} --policy=hostfw-ftp --add-ingress-zone=HOST &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-egress-zone=ANY &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-service=ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]},
+            [
+                *POLICY,
+                f"{PERMANENT} --policy=hostfw-ftp --add-ingress-zone={ZONE.format('eth0')} &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-egress-zone={ZONE.format('eth1')} &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-service=ftp &&",
+                *RELOAD,
+            ],
+        ),
+        (
+            {"side": "client", "tls": True, "mode": "active", "allowed_addresses": ["192.0.2.1"]},
+            [
+                f"{PERMANENT} --new-service=hostfw-ftp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-port=21/tcp &&",
+                f"{PERMANENT} --service=hostfw-ftp --add-helper=ftp &&",
+                *POLICY,
+                f"{PERMANENT} --policy=hostfw-ftp --add-ingress-zone=HOST &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-egress-zone=ANY &&",
+                f"{PERMANENT} --policy=hostfw-ftp --add-service=hostfw-ftp &&",
+                (
+                    f'{PERMANENT} --add-rich-rule=\'rule family="ipv4" source address="192.0.2.1/32" '
+                    'port port="1024-65535" protocol="tcp" accept\' &&'
+                ),
+                *RELOAD,
+            ],
+        ),
+    ],
+)
+def test_firewalld_lets_each_side_through(inputs: dict[str, Any], expected: list[str]) -> None:
+    (conflict,) = found("", firewalld=True, **inputs)
+    assert [line.strip() for line in conflict.splitlines() if line.startswith("  firewall-cmd")] == expected
+    assert ("ansible.posix.firewalld" in conflict) is (inputs == {})
+
+
+def test_firewalld_with_dnat_is_too_late() -> None:
+    gateway = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"], "nat": True}
+    (conflict,) = found("", firewalld=True, **gateway)
+    assert "(but not through a forward-port or DNAT of firewalld, after which its helper comes too late)" in conflict

@@ -123,3 +123,9 @@ def test_role_hands_every_argument_of_a_planned_rule_to_its_module() -> None:
             for item in items:
                 assert set(item) - {"label"} <= handed[module], (case, item)
     assert list(handed) == ["hostfw.conntrack.helper_rule", "ansible.builtin.iptables"]
+
+
+def test_role_claims_the_systems_that_it_was_run_on() -> None:
+    platforms = load(ROLE / "meta/main.yml")["galaxy_info"]["platforms"]
+    suites = re.findall(r'reboot-(\w+)"?$', (PROJECT / "molecule/reboot/molecule.yml").read_text(), re.MULTILINE)
+    assert platforms == [{"name": "Debian", "versions": list(dict.fromkeys(suites))}]

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "chain_prefix": "FTP",
     "connmark": "0x30000000",
     "persistent": True,
+    "restore_after": [],
     "ignore_conflicts": False,
     "state": "present",
     "public_address": "none",
@@ -411,3 +412,25 @@ def test_public_address_wants_few_ports_or_known_clients(inputs: dict[str, Any],
     with pytest.raises(ValueError) as error:
         _options.check_public_address(options, "CURE")
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "value", ["site-firewall", "rules.timer", "a b.service", "../x.service", "x@.service", ".service"]
+)
+def test_units_that_systemd_would_not_take(value: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse(restore_after=[value])
+    assert str(caught.value) == (
+        "ftp_restore_after: must be a list of names of services of systemd with their .service, such as "
+        f"site-firewall.service, got {value!r}"
+    )
+
+
+def test_units_that_systemd_takes() -> None:
+    names = ["site-firewall.service", "rules@eth0.service", r"srv-a\\x2db.service", "site-firewall.service"]
+    assert parse(restore_after=names).restore_after == tuple(names[:3])
+
+
+def test_unit_of_the_role_does_not_follow_itself() -> None:
+    with pytest.raises(ValueError, match="ftp_restore_after: must not be a unit of this role, got "):
+        parse(restore_after=["hostfw-conntrack-FTP.service"])

@@ -445,45 +445,6 @@ def test_proftpd_does_not_use_port_20(tmp_path: Path, inputs: dict[str, Any], ex
     assert warned(tmp_path, [], inputs, policies="ACCEPT", servers=(server,)) == expected
 
 
-FTPS = {"tls": True, "passive_ports": "50000:50099"}
-NO_IPSETS = (
-    "{} loads no rule at all at boot where one of those that it has saved names an ipset that is not there, such as "
-    "FTP-LIVE-IPV4; install {} before you save the rules"
-)
-
-
-@pytest.mark.parametrize(
-    ("files", "inputs", "expected"),
-    [
-        (
-            ["usr/share/netfilter-persistent/plugins.d/15-ip4tables"],
-            FTPS,
-            [NO_IPSETS.format("iptables-persistent", "ipset-persistent")],
-        ),
-        (["usr/lib/systemd/system/iptables.service"], FTPS, [NO_IPSETS.format("iptables-services", "ipset-service")]),
-        (
-            [f"usr/share/netfilter-persistent/plugins.d/{name}" for name in ("10-ipset", "15-ip4tables")],
-            FTPS,
-            [],
-        ),
-        (
-            ["usr/share/netfilter-persistent/plugins.d/15-ip4tables"],
-            {"public_address": "203.0.113.7", "passive_ports": "50000:50099"},
-            [NO_IPSETS.format("iptables-persistent", "ipset-persistent")],
-        ),
-        (["usr/share/netfilter-persistent/plugins.d/15-ip4tables"], {}, []),
-        ([], FTPS, []),
-    ],
-)
-def test_saved_rules_without_their_ipsets(
-    tmp_path: Path, files: list[str], inputs: dict[str, Any], expected: list[str]
-) -> None:
-    for name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert warned(tmp_path, [], inputs, policies="ACCEPT") == expected
-
-
 NO_SYSTEMD = (
     "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run sh "
     "/etc/hostfw-conntrack/FTP/restore, or set ftp_persistent to false"
@@ -498,15 +459,11 @@ NO_SYSTEMD = (
             True,
             [NO_SYSTEMD],
         ),
-        (False, False, [NO_IPSETS.format("iptables-services", "ipset-service")]),
+        (False, False, []),
         (True, True, []),
     ],
 )
 def test_nothing_loads_the_rules_at_boot(tmp_path: Path, systemd: bool, persistent: bool, expected: list[str]) -> None:
     if systemd:
         (tmp_path / "run/systemd/system").mkdir(parents=True)
-    if not persistent:
-        (tmp_path / "usr/lib/systemd/system").mkdir(parents=True)
-        (tmp_path / "usr/lib/systemd/system/iptables.service").touch()
-    inputs = {**FTPS, "persistent": persistent}
-    assert warned(tmp_path, [], inputs, policies="ACCEPT") == expected
+    assert warned(tmp_path, [], {"persistent": persistent}, policies="ACCEPT") == expected

@@ -49,6 +49,7 @@ INPUTS: dict[str, Any] = {
     "chain_prefix": "FTP",
     "connmark": "0x30000000",
     "persistent": False,
+    "restore_after": [],
     "state": "present",
 }
 AGENT = (Path(__file__).parent / "agent.py").read_text(encoding="utf-8")

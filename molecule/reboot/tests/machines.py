@@ -19,6 +19,8 @@ SSH_CONFIG = f"{os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/ssh_config"
 CONSOLE = f"{os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/{{}}.console"
 ADDRESSES = {4: "198.51.100.1", 6: "2001:db8::1"}
 HELPER = "nf_conntrack_ftp"
+# What netfilter-persistent loads at boot.
+SAVED = "/etc/iptables"
 UNIT = "hostfw-conntrack-FTP.service"
 inventory = AnsibleRunner(INVENTORY)
 NAMES = sorted(inventory.get_hosts("servers"))
@@ -167,6 +169,12 @@ def stages(machine: Machine) -> Iterator[tuple[str, Any]]:
     yield "boot", machine.reboot()
     yield "rebooted", machine.see()
     yield "third run", machine.role()
+    if "FTPS" in machine.sites:
+        machine.shell.check_output(f"cp -a {SAVED} /root && netfilter-persistent save")
+        yield "absent after a save", machine.role(ftp_state="absent")
+        yield "boot after a save", machine.reboot()
+        yield "booted after a save", machine.see(ways=())
+        machine.shell.check_output("cp -a /root/iptables /etc")
     yield "absent", machine.role(ftp_state="absent")
     yield "last boot", machine.reboot()
     yield "left", machine.see(seconds=BLOCKED_SECONDS)

@@ -106,3 +106,21 @@ def test_kernel_without_ipsets_has_no_ftps_but_ftp() -> None:
         f"ipset list said: {refusal}"
     )
     assert run.changed == 0
+
+
+def test_iptables_lacks_a_match() -> None:
+    host = Host("refusals-unprivileged")
+    host.role(ftp_state="absent")
+    before = host.rules()
+    library = host.shell.check_output("ls /usr/lib/*/xtables/libxt_helper.so")
+    host.shell.check_output(f"mv {library} /root")
+    try:
+        run = host.attempt()
+    finally:
+        host.shell.check_output(f"mv /root/libxt_helper.so {library}")
+    assert run.error == (
+        "iptables lacks what the rules need, match helper (libxt_helper.so); "
+        "install the whole package of iptables again"
+    )
+    assert run.changed == 0
+    assert host.rules() == before
