@@ -94,6 +94,7 @@ def parse(
     interfaces: Sequence[str],
     default_interfaces: Sequence[str],
     local_ports: str = HIGH_PORTS,
+    standing: Sequence[str] = (),
 ) -> Options:
     """Turn the inputs into options.
 
@@ -101,6 +102,7 @@ def parse(
     :arg interfaces: the names of the interfaces that the host has
     :arg default_interfaces: the names of those that its default routes use
     :arg local_ports: the range of ports that the host gives to programs that ask for none
+    :arg standing: the names of the interfaces for which rules of this instance stand, be they there or away
     """
     state = choice("ftp_state", inputs["state"], STATES)
     side = choice("ftp_side", inputs["side"], SIDES)
@@ -108,9 +110,9 @@ def parse(
     out: tuple[str | None, ...] = ()
     if state == "present":  # what is to go may stand on an interface that has gone already
         check_gateway(side, inputs)
-        on = parse_interfaces("ftp_interface", inputs["interface"], interfaces, default_interfaces)
+        on = parse_interfaces("ftp_interface", inputs["interface"], interfaces, default_interfaces, standing)
         if side == "gateway":
-            out = parse_interfaces("ftp_out_interface", inputs["out_interface"], interfaces)
+            out = parse_interfaces("ftp_out_interface", inputs["out_interface"], interfaces, standing=standing)
     control_bit, closed_bit = parse_connmark(inputs["connmark"])
     options = Options(
         side=side,
@@ -242,14 +244,19 @@ def parse_port_range(name: str, value: str, otherwise: str = "") -> str:
 
 
 def parse_interfaces(
-    name: str, values: Sequence[str], interfaces: Sequence[str], default_interfaces: Sequence[str] = ()
+    name: str,
+    values: Sequence[str],
+    interfaces: Sequence[str],
+    default_interfaces: Sequence[str] = (),
+    standing: Sequence[str] = (),
 ) -> tuple[str | None, ...]:
     """Return the interfaces as iptables takes them; (None,) for every interface.
 
-    An empty list stands for the interfaces of the default routes.
+    An empty list stands for the interfaces of the default routes; while there is none, for those that have our rules.
     """
     has = ", ".join(interfaces) or "none"
     if not values:
+        default_interfaces = default_interfaces or standing
         if not default_interfaces:
             raise ValueError(
                 f"{name}: is not set and this host has no default route to take it from; "
@@ -262,7 +269,7 @@ def parse_interfaces(
         return (None,)
     for value in values:
         wildcard = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\+", value) and len(value) <= INTERFACE_NAME_LENGTH
-        if not wildcard and value not in interfaces:
+        if not wildcard and value not in interfaces and value not in standing:
             raise bad(name, f"an interface of this host ({has}), a wildcard such as eth+, or any", value)
     return unique(values)
 

@@ -48,6 +48,7 @@ options:
       - The interfaces on which FTP passes, names, or wildcards such as V(eth+), or V(any) alone. On a gateway, those
         on which the clients are.
       - An empty list stands for the interfaces of the default routes, but not on a gateway.
+      - One that is away for the moment makes the module fail, unless rules for it stand, or are stored for the boot.
     type: list
     elements: str
     default: []
@@ -315,6 +316,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _charge,
     _commands,
     _host,
+    _instances,
     _options,
     _plan,
     _ruleset,
@@ -322,6 +324,9 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _warnings,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+
+# What the role does not ask its user for.
+INTERNAL = ("ip_versions_together", "exact", "undo")
 
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
@@ -377,6 +382,39 @@ def unreadable(program: str, ip_version: str, error: str) -> str:
             f"the capability NET_ADMIN (docker run --cap-add NET_ADMIN). {program} said: {error}"
         )
     return f"{program} failed; where the host has no {ip_version}, leave it out of ftp_ip_versions. It said: {error}"
+
+
+def standing_interfaces(module: AnsibleModule, names: list[str], defaults: list[str]) -> list[str]:
+    """Return the interfaces that the rules of this instance name, now or at boot; only where that counts.
+
+    :arg names: the names of the interfaces that the host has
+    :arg defaults: those of its default routes
+    :raises ValueError: for a bad prefix
+    """
+    inputs = module.params
+    prefix = _options.parse_prefix(inputs["chain_prefix"])
+    asked = {name for name in inputs["interface"] + inputs["out_interface"] if not name.endswith("+")}
+    if asked <= {*names, "any"} and (inputs["interface"] or defaults):
+        return []
+    texts = list(_boot.read(prefix).values())
+    for program in _plan.PROGRAMS.values():
+        path = module.get_bin_path(f"{program}-save", opt_dirs=_commands.SBIN)
+        if path is not None:
+            texts.append(module.run_command([path])[1])
+    return _instances.interfaces(prefix, texts)
+
+
+def warn_of_inputs(module: AnsibleModule, options: Options) -> None:
+    """Warn of inputs that most likely are not what was meant, and of interfaces that are away."""
+    names = _host.interfaces()
+    for name in _host.unmatched(options.interfaces + options.out_interfaces, names):
+        module.warn(
+            f"ftp_interface: no interface of this host matches {name} at present"
+            if name.endswith("+")
+            else f"ftp_interface: this host has no interface {name} at present; its rules stand, for when it is back"
+        )
+    if options.state == "present" and not module.params["interface"] and not _host.default_interfaces():
+        module.warn("ftp_interface: this host has no default route at present; the rules stay where they are")
 
 
 def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
@@ -526,8 +564,13 @@ def main() -> None:
     try:
         servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
         inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
+        names, defaults = _host.interfaces(), _host.default_interfaces()
         options = _options.parse(
-            inputs, _host.interfaces(), _host.default_interfaces(), _host.local_ports() or _options.HIGH_PORTS
+            inputs,
+            names,
+            defaults,
+            _host.local_ports() or _options.HIGH_PORTS,
+            standing_interfaces(module, names, defaults) if wanted else (),
         )
     except ValueError as exc:
         module.fail_json(msg=str(exc))
@@ -544,8 +587,7 @@ def main() -> None:
     add_packages(module, options, packages, load)
     plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"], exact=inputs["exact"])
     check(module, options, plan)
-    for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
-        module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
+    warn_of_inputs(module, options)
     warnings = _warnings.warnings(options, current, servers)
     if wanted and options.side == "server" and options.passive and asked == "auto":
         warnings += _servers.unbounded(servers)

@@ -15,7 +15,7 @@ from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, pla
 PROJECT = Path(__file__).resolve().parents[2]
 ROLE = PROJECT / "roles/ftp"
 # What the role does not ask its user for.
-INTERNAL = ("ip_versions_together", "exact", "undo")
+INTERNAL = ftp_plan.INTERNAL
 
 
 def load(path: Path) -> Any:

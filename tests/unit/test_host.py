@@ -53,8 +53,8 @@ def test_ports_of_programs(tmp_path: Path, text: str | None, expected: str | Non
     assert _host.local_ports(str(tmp_path)) == expected
 
 
-def test_wildcards_that_match_nothing() -> None:
-    assert _host.unmatched(["eth+", "wlan+", "lo", None], ["lo", "eth0"]) == ["wlan+"]
+def test_names_and_wildcards_that_match_nothing() -> None:
+    assert _host.unmatched(["eth+", "wlan+", "lo", None, "ppp0"], ["lo", "eth0"]) == ["wlan+", "ppp0"]
     assert _host.unmatched([None], ["lo"]) == []
 
 

@@ -340,3 +340,26 @@ def test_ip_version_is_open_where_both_ends_have_addresses(
     inputs: dict[str, Any], ip_version: str, expected: object
 ) -> None:
     assert parse(**inputs).open_over(ip_version) is expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "standing", "expected"),
+    [
+        ({"interface": ["ppp0"]}, ["ppp0"], ("ppp0",)),
+        ({"interface": ["eth0", "ppp0"]}, ["ppp0", "wg0"], ("eth0", "ppp0")),
+        ({"interface": []}, ["ppp0"], ("ppp0",)),
+        ({**GATEWAY, "interface": ["wg0"]}, ["eth1", "wg0"], ("wg0",)),
+    ],
+)
+def test_interface_that_is_away_stands_where_its_rules_do(
+    inputs: dict[str, Any], standing: list[str], expected: tuple[str, ...]
+) -> None:
+    options = _options.parse({**DEFAULTS, **inputs}, HAS, [], standing=standing)
+    assert options.interfaces == expected
+
+
+@pytest.mark.parametrize("standing", [[], ["ppp0"]])
+def test_misspelt_interface_is_an_error(standing: list[str]) -> None:
+    with pytest.raises(ValueError) as error:
+        _options.parse({**DEFAULTS, "interface": ["pp0"]}, HAS, ["eth0"], standing=standing)
+    assert str(error.value) == INTERFACE + "'pp0'"
