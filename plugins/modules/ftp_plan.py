@@ -168,6 +168,13 @@ options:
       - The RV(before) of an earlier run. The plan is then to give back what it describes, and no other option but
         O(chain_prefix) counts.
     type: dict
+  earlier:
+    description:
+      - The RV(instances) of an earlier run on this host in the same run of Ansible. The module fails where another
+        O(side) had the same O(chain_prefix) there, as each would remove the rules of the other.
+    type: dict
+    default: {}
+    version_added: 1.1.0
 seealso:
   - module: hostfw.conntrack.helper_rule
   - module: ansible.builtin.iptables
@@ -295,6 +302,11 @@ enable:
   elements: str
   returned: success
   sample: [hostfw-conntrack-FTP.service]
+instances:
+  description: The side for each prefix that was asked for so far, for O(earlier).
+  type: dict
+  returned: success, but not with O(undo)
+  sample: {FTP: server}
 before:
   description: The chains, jumps, sets and files that the role has on the host, for O(undo).
   type: dict
@@ -326,7 +338,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 
 # What the role does not ask its user for.
-INTERNAL = ("ip_versions_together", "exact", "undo")
+INTERNAL = ("ip_versions_together", "exact", "undo", "earlier")
 
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
@@ -404,7 +416,7 @@ def standing_interfaces(module: AnsibleModule, names: list[str], defaults: list[
     return _instances.interfaces(prefix, texts)
 
 
-def warn_of_inputs(module: AnsibleModule, options: Options) -> None:
+def warn_of_inputs(module: AnsibleModule, options: Options, current: dict[str, _ruleset.Ruleset]) -> None:
     """Warn of inputs that most likely are not what was meant, and of interfaces that are away."""
     names = _host.interfaces()
     for name in _host.unmatched(options.interfaces + options.out_interfaces, names):
@@ -415,6 +427,12 @@ def warn_of_inputs(module: AnsibleModule, options: Options) -> None:
         )
     if options.state == "present" and not module.params["interface"] and not _host.default_interfaces():
         module.warn("ftp_interface: this host has no default route at present; the rules stay where they are")
+    sides = _instances.sides(options.prefix, current)
+    if options.state == "present" and sides and options.side not in sides:
+        module.warn(
+            f"ftp_side: the rules of {options.prefix} on this host are those of a {sides[0]}, and those of a "
+            f"{options.side} take their place; where the host is to be both, set another ftp_chain_prefix for one"
+        )
 
 
 def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
@@ -555,6 +573,7 @@ def main() -> None:
             "ip_versions_together": {"type": "bool", "default": False},
             "exact": {"type": "bool", "default": False},
             "undo": {"type": "dict"},
+            "earlier": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -572,6 +591,7 @@ def main() -> None:
             _host.local_ports() or _options.HIGH_PORTS,
             standing_interfaces(module, names, defaults) if wanted else (),
         )
+        instances = _instances.together(inputs["earlier"], options)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
@@ -587,7 +607,7 @@ def main() -> None:
     add_packages(module, options, packages, load)
     plan = _plan.plan(options, current, sets, together=inputs["ip_versions_together"], exact=inputs["exact"])
     check(module, options, plan)
-    warn_of_inputs(module, options)
+    warn_of_inputs(module, options, current)
     warnings = _warnings.warnings(options, current, servers)
     if wanted and options.side == "server" and options.passive and asked == "auto":
         warnings += _servers.unbounded(servers)
@@ -605,6 +625,7 @@ def main() -> None:
         load,
         before,
         passive_ports={"ports": options.passive_ports, "source": source},
+        instances=instances,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
 from role import INVENTORY, JUMP, Host
 
@@ -106,3 +108,16 @@ def test_kernel_without_ipsets_has_no_ftps_but_ftp() -> None:
         f"ipset list said: {refusal}"
     )
     assert run.changed == 0
+
+
+def test_two_sides_under_one_prefix(tmp_path: Path) -> None:
+    host = Host("refusals-unprivileged")
+    sides = [{"role": "hostfw.conntrack.ftp", "vars": {"ftp_side": side}} for side in ("server", "client")]
+    play = tmp_path / "site.yml"
+    play.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "roles": sides}]), encoding="utf-8")
+    command = ["ansible-playbook", str(play), "--inventory", INVENTORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ftp_chain_prefix: must be another one for each side of a host, got FTP for ftp_side client" in done.stdout
+    assert JUMP in host.lines("INPUT")
+    warnings = host.role(ftp_side="client").result("Compare the host with what is asked for")["warnings"]
+    assert any("the rules of FTP on this host are those of a server" in text for text in warnings)
