@@ -10,6 +10,7 @@ allowed and what it got.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import socket
@@ -35,6 +36,8 @@ HIGH_PORTS = "1024:65535"
 # The width of a connection mark.
 MARK_BITS = 32
 LONGEST_CHAIN_SUFFIX = "-DATA-OUT"
+# From here on, two names are close; those of inputs are not that close to each other, nor is ftp_stats to ftp_state.
+CLOSE = 0.82
 # FTPS opens the passive ports themselves; a range as wide as this is no restriction.
 WIDE_RANGE = 1000
 
@@ -350,3 +353,23 @@ def parse_prefix(value: str) -> str:
             f"{value[:-5]} too, got {value!r}"
         )
     return value
+
+
+def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[str]:
+    """Return a warning for each variable that is most likely meant for an input.
+
+    :arg variables: the names of those that are set
+    :arg inputs: the names of the inputs
+    """
+    known = {name.removeprefix("ftp_"): name for name in inputs}
+    found = []
+    for variable in variables:
+        name = variable.removeprefix("ftp_").lower()
+        close = [other for other in known if sorted(other) == sorted(name)]
+        close += difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)
+        if close and variable not in inputs:
+            found.append(
+                f"{variable} is no input of this role and changes nothing in it; if it is meant for it, write "
+                f"{known[close[0]]}"
+            )
+    return found

@@ -175,6 +175,12 @@ options:
     type: dict
     default: {}
     version_added: 1.1.0
+  variables:
+    description: The names of variables that are set, of which the module warns where they look like misspelt inputs.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
 seealso:
   - module: hostfw.conntrack.helper_rule
   - module: ansible.builtin.iptables
@@ -338,7 +344,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 
 # What the role does not ask its user for.
-INTERNAL = ("ip_versions_together", "exact", "undo", "earlier")
+INTERNAL = ("ip_versions_together", "exact", "undo", "earlier", "variables")
 
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
@@ -427,6 +433,9 @@ def warn_of_inputs(module: AnsibleModule, options: Options, current: dict[str, _
         )
     if options.state == "present" and not module.params["interface"] and not _host.default_interfaces():
         module.warn("ftp_interface: this host has no default route at present; the rules stay where they are")
+    inputs = [f"ftp_{name}" for name in module.params if name not in INTERNAL]
+    for warning in _options.misspelt(module.params["variables"], [*inputs, "ftp_verify"]):
+        module.warn(warning)
     sides = _instances.sides(options.prefix, current)
     if options.state == "present" and sides and options.side not in sides:
         module.warn(
@@ -574,6 +583,7 @@ def main() -> None:
             "exact": {"type": "bool", "default": False},
             "undo": {"type": "dict"},
             "earlier": {"type": "dict", "default": {}},
+            "variables": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

@@ -235,7 +235,10 @@ def test_allowed_addresses_alone_are_served(converged: Host, client: Any) -> Non
 
 def test_default_interface_is_that_of_the_default_route(converged: Host) -> None:
     # It was converged without the input.
-    assert converged.role(ftp_interface="eth0").changed == 0
+    run = converged.role(ftp_interface="eth0", ftp_interfaces="eth1")
+    assert run.changed == 0
+    warnings = run.result("Compare the host with what is asked for")["warnings"]
+    assert any(text.startswith("ftp_interfaces is no input of this role") for text in warnings)
 
 
 def test_interface_that_is_away_for_the_moment(converged: Host) -> None:
