@@ -355,6 +355,19 @@ def parse_prefix(value: str) -> str:
     return value
 
 
+def understood(options: Options) -> dict[str, Any]:
+    """Return what a trial of FTP, and what tells why it fails, rest on, in one form."""
+    return {
+        "side": options.side,
+        "mode": options.mode,
+        "modes": [mode for mode in ("passive", "active") if options.mode in (mode, "both")],
+        "control_ports": list(options.control_ports),
+        "data_port": options.data_port or "any",
+        "ip_versions": [ip_version for ip_version in options.peers if options.open_over(ip_version)],
+        "tls": options.tls,
+    }
+
+
 def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[str]:
     """Return a warning for each variable that is most likely meant for an input.
 

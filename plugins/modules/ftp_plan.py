@@ -308,6 +308,20 @@ enable:
   elements: str
   returned: success
   sample: [hostfw-conntrack-FTP.service]
+inputs:
+  description:
+    - The options on which a trial of FTP rests, in one form. Of O(ip_versions), those over which the addresses let FTP
+      pass.
+  type: dict
+  returned: success, but not with O(undo)
+  sample:
+    control_ports: ["21"]
+    data_port: "20"
+    ip_versions: [ipv4, ipv6]
+    mode: both
+    modes: [passive, active]
+    side: server
+    tls: false
 instances:
   description: The side for each prefix that was asked for so far, for O(earlier).
   type: dict
@@ -635,6 +649,7 @@ def main() -> None:
         load,
         before,
         passive_ports={"ports": options.passive_ports, "source": source},
+        inputs=_options.understood(options),
         instances=instances,
     )
 

@@ -104,6 +104,23 @@ def test_nothing_of_the_role_runs_on_the_controller() -> None:
     assert not [task for task in found if {"local_action", "run_once", "connection"} & set(task)]
 
 
+def test_trial_takes_few_hosts_at_a_time_and_needs_no_root() -> None:
+    (trial,) = load(ROLE / "tasks/probe.yml")
+    assert (trial["become"], trial["throttle"], trial["ignore_unreachable"]) == (False, 5, True)
+
+
+def test_strings_that_stand_for_booleans_are_made_booleans() -> None:
+    booleans = [f"ftp_{name}" for name, option in options.items() if option["type"] == "bool"]
+    booleans += [
+        f"__ftp_verify.{name}" for name, spec in specs["ftp_verify"]["options"].items() if spec["type"] == "bool"
+    ]
+    for path in ROLE.glob("*/*.yml"):
+        for text in re.findall(r"{{(.*?)}}", path.read_text(encoding="utf-8")):
+            for name in booleans:
+                handed_on = text.strip() in (name, f"{name} | default(omit)")
+                assert not re.search(rf"\b{name}\b", text) or handed_on or "| bool" in text, (path.name, text)
+
+
 def test_one_task_of_ftp_check_runs_on_the_controller_for_all_hosts() -> None:
     (play,) = load(PROJECT / "playbooks/ftp_check.yml")
     there = [task for task in tasks(play["tasks"]) if task.get("delegate_to") == "localhost"]

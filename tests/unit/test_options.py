@@ -365,6 +365,25 @@ def test_misspelt_interface_is_an_error(standing: list[str]) -> None:
     assert str(error.value) == INTERFACE + "'pp0'"
 
 
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, {"modes": ["passive", "active"], "control_ports": ["21"], "ip_versions": ["ipv4", "ipv6"]}),
+        ({"mode": "active", "control_ports": ["0990", "21"]}, {"modes": ["active"], "control_ports": ["990", "21"]}),
+        ({"ip_versions": ["ipv6"]}, {"ip_versions": ["ipv6"]}),
+        ({"allowed_addresses": ["192.0.2.0/24"]}, {"ip_versions": ["ipv4"]}),
+        ({"tls": True, "mode": "active"}, {"tls": True}),
+        ({"data_port": "any"}, {"data_port": "any"}),
+        ({"side": "client"}, {"data_port": "any", "side": "client"}),
+        ({}, {"data_port": "20", "side": "server", "mode": "both", "tls": False}),
+    ],
+    ids=str,
+)
+def test_inputs_in_one_form(inputs: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = _options.understood(parse(**inputs))
+    assert {name: found[name] for name in expected} == expected
+
+
 INPUTS = [f"ftp_{name}" for name in DEFAULTS] + ["ftp_verify"]
 
 
