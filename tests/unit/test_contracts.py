@@ -109,6 +109,18 @@ def test_trial_takes_few_hosts_at_a_time_and_needs_no_root() -> None:
     assert (trial["become"], trial["throttle"], trial["ignore_unreachable"]) == (False, 5, True)
 
 
+def test_ftp_check_waits_for_all_hosts_and_reads_no_bare_variable_of_an_inventory() -> None:
+    (play,) = load(PROJECT / "playbooks/ftp_check.yml")
+    assert play["strategy"] == "ansible.builtin.linear"
+    # Not in the play's own vars, where ansible-core before 2.19 refuses a keyword of Python.
+    assert play["vars_files"] == ["files/ftp_check.yml"]
+    assert load(PROJECT / "playbooks/files/ftp_check.yml") == {"from": "", "report": ""}
+    files = [*ROLE.glob("*/*.yml"), PROJECT / "playbooks/ftp_check.yml"]
+    expressions = [found for path in files for found in re.findall(r"{{.*?}}", path.read_text(encoding="utf-8"))]
+    bare = [text for text in expressions if re.search(r"(?<![\w.'])(from|report)(?![\w'])", text)]
+    assert bare == ["{{ from | to_json }}", "{{ report | to_json }}"]
+
+
 def test_strings_that_stand_for_booleans_are_made_booleans() -> None:
     booleans = [f"ftp_{name}" for name, option in options.items() if option["type"] == "bool"]
     booleans += [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import configure
-from role import JUMP, Host
+from role import INVENTORY, JUMP, Host
 from verdict import check, tried, words
 
 # The symptom of each, the inputs of the role and of the trial, what others do on the server, vsftpd's settings, and
@@ -172,3 +173,12 @@ def test_role_takes_back_what_does_not_pass(server: Host) -> None:
     run = server.attempt(ftp_verify=tried(server), **closed)
     assert "FTP was tried and does not pass: " in run.error
     assert server.rules() != before
+
+
+@pytest.mark.parametrize("name", ["from", "report"])
+def test_old_names_of_extra_variables_are_an_error(name: str) -> None:
+    command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY]
+    done = subprocess.run([*command, "--extra-vars", f"{name}=x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "from and report are called ftp_check_from and ftp_check_report; got " in done.stdout
+    assert "Look at the rules" not in done.stdout
