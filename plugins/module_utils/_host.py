@@ -39,6 +39,11 @@ def unmatched(wanted: Iterable[str | None], names: Iterable[str]) -> list[str]:
     ]
 
 
+def stale_lists(root: str = "/") -> bool:
+    """Tell whether packages come by apt, which does not fetch their lists itself, and finds none on a new image."""
+    return Path(root, "etc/debian_version").exists()
+
+
 def default_interfaces(root: str = "/") -> list[str]:
     """Return the interface of the default route of IPv4, then that of IPv6 where it is another."""
     best: dict[str, tuple[int, str]] = {}

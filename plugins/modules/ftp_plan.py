@@ -327,6 +327,10 @@ instances:
   type: dict
   returned: success, but not with O(undo)
   sample: {FTP: server}
+refresh:
+  description: Whether the lists of packages are to be fetched before any is installed, as apt does not do so itself.
+  type: bool
+  returned: success
 before:
   description: The chains, jumps, sets and files that the role has on the host, for O(undo).
   type: dict
@@ -538,6 +542,7 @@ def leave(
         changed=not converged,
         converged=converged,
         packages=packages,
+        refresh=_host.stale_lists(),
         load=load,
         prepare=plan.prepare,
         helper_rules=plan.helper_rules,

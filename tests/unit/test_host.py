@@ -92,3 +92,10 @@ def test_module_that_cannot_be_loaded(
         if dep is not None:
             (modules / "modules.dep").write_text(dep, encoding="utf-8")
     assert _host.module_missing(module, "6.1.0-44-amd64", str(tmp_path)) == expected
+
+
+def test_lists_of_packages_are_stale_with_apt_only(tmp_path: Path) -> None:
+    assert not _host.stale_lists(str(tmp_path))
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/debian_version").write_text("12.5\n", encoding="utf-8")
+    assert _host.stale_lists(str(tmp_path))
