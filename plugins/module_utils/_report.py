@@ -123,8 +123,8 @@ def _helper(info: Mapping[str, Any]) -> str:
 def outcome(probe: Mapping[str, Any]) -> str:
     """Say what became of a trial."""
     if probe["passed"]:
-        return "passes" if probe["expected"] == "pass" else "passes, must not"
-    return f"stops: {probe['stage']}" if probe["expected"] == "pass" else "closed, as asked"
+        return "passes" if probe["expected"] == "pass" else "closed, as asked"
+    return f"stops: {probe['stage']}" if probe["expected"] == "pass" else "passes, must not"
 
 
 def table(hosts: Sequence[Found]) -> list[str]:
