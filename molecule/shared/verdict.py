@@ -22,7 +22,7 @@ def tried(host: Host, **more: object) -> dict[str, object]:
 
 def check(limit: str, page: Path | None = None, **variables: Any) -> tuple[int, list[str]]:
     """Run ftp_check; return its exit code, and the lines of the table and what is below it."""
-    values = {**variables, **({"report": str(page)} if page else {})}
+    values = {**variables, **({"ftp_check_report": str(page)} if page else {})}
     command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY, "--limit", limit]
     done = subprocess.run([*command, "--extra-vars", json.dumps(values)], capture_output=True, text=True, check=False)
     _before, _task, shown = done.stdout.partition("TASK [Show the table]")

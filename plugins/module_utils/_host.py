@@ -28,13 +28,20 @@ def interfaces() -> list[str]:
 
 
 def unmatched(wanted: Iterable[str | None], names: Iterable[str]) -> list[str]:
-    """Return the wildcards that match none of the names."""
+    """Return the names and wildcards that match none of the names."""
     names = list(names)
     return [
-        wildcard
-        for wildcard in wanted
-        if wildcard is not None and wildcard.endswith("+") and not any(name.startswith(wildcard[:-1]) for name in names)
+        each
+        for each in wanted
+        if each is not None
+        and each not in names
+        and not (each.endswith("+") and any(name.startswith(each[:-1]) for name in names))
     ]
+
+
+def stale_lists(root: str = "/") -> bool:
+    """Tell whether packages come by apt, which does not fetch their lists itself, and finds none on a new image."""
+    return Path(root, "etc/debian_version").exists()
 
 
 def default_interfaces(root: str = "/") -> list[str]:

@@ -10,6 +10,7 @@ allowed and what it got.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import socket
@@ -37,6 +38,8 @@ MARK_BITS = 32
 # UNIT_NAME_MAX (256 bytes with the closing zero) in systemd's unit-name.h.
 UNIT_NAME_LENGTH = 255
 LONGEST_CHAIN_SUFFIX = "-DATA-OUT"
+# From here on, two names are close; those of inputs are not that close to each other, nor is ftp_stats to ftp_state.
+CLOSE = 0.82
 # FTPS opens the passive ports themselves; a range as wide as this is no restriction.
 WIDE_RANGE = 1000
 
@@ -114,6 +117,7 @@ def parse(
     interfaces: Sequence[str],
     default_interfaces: Sequence[str],
     local_ports: str = HIGH_PORTS,
+    standing: Sequence[str] = (),
 ) -> Options:
     """Turn the inputs into options.
 
@@ -121,6 +125,7 @@ def parse(
     :arg interfaces: the names of the interfaces that the host has
     :arg default_interfaces: the names of those that its default routes use
     :arg local_ports: the range of ports that the host gives to programs that ask for none
+    :arg standing: the names of the interfaces for which rules of this instance stand, be they there or away
     """
     state = choice("ftp_state", inputs["state"], STATES)
     side = choice("ftp_side", inputs["side"], SIDES)
@@ -129,9 +134,9 @@ def parse(
     if state == "present":  # what is to go may stand on an interface that has gone already
         check_gateway(side, inputs)
         check_server(side, inputs)
-        on = parse_interfaces("ftp_interface", inputs["interface"], interfaces, default_interfaces)
+        on = parse_interfaces("ftp_interface", inputs["interface"], interfaces, default_interfaces, standing)
         if side == "gateway":
-            out = parse_interfaces("ftp_out_interface", inputs["out_interface"], interfaces)
+            out = parse_interfaces("ftp_out_interface", inputs["out_interface"], interfaces, standing=standing)
     control_bit, closed_bit = parse_connmark(inputs["connmark"])
     options = Options(
         side=side,
@@ -308,14 +313,19 @@ def may_be_announced(value: str) -> bool:
 
 
 def parse_interfaces(
-    name: str, values: Sequence[str], interfaces: Sequence[str], default_interfaces: Sequence[str] = ()
+    name: str,
+    values: Sequence[str],
+    interfaces: Sequence[str],
+    default_interfaces: Sequence[str] = (),
+    standing: Sequence[str] = (),
 ) -> tuple[str | None, ...]:
     """Return the interfaces as iptables takes them; (None,) for every interface.
 
-    An empty list stands for the interfaces of the default routes.
+    An empty list stands for the interfaces of the default routes; while there is none, for those that have our rules.
     """
     has = ", ".join(interfaces) or "none"
     if not values:
+        default_interfaces = default_interfaces or standing
         if not default_interfaces:
             raise ValueError(
                 f"{name}: is not set and this host has no default route to take it from; "
@@ -328,7 +338,7 @@ def parse_interfaces(
         return (None,)
     for value in values:
         wildcard = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\+", value) and len(value) <= INTERFACE_NAME_LENGTH
-        if not wildcard and value not in interfaces:
+        if not wildcard and value not in interfaces and value not in standing:
             raise bad(name, f"an interface of this host ({has}), a wildcard such as eth+, or any", value)
     return unique(values)
 
@@ -424,3 +434,36 @@ def parse_services(values: Sequence[str]) -> tuple[str, ...]:
         if value.startswith("hostfw-conntrack-"):
             raise ValueError(f"ftp_restore_after: must not be a unit of this role, got {value!r}")
     return unique(values)
+
+
+def understood(options: Options) -> dict[str, Any]:
+    """Return what a trial of FTP, and what tells why it fails, rest on, in one form."""
+    return {
+        "side": options.side,
+        "mode": options.mode,
+        "modes": [mode for mode in ("passive", "active") if options.mode in (mode, "both")],
+        "control_ports": list(options.control_ports),
+        "data_port": options.data_port or "any",
+        "ip_versions": [ip_version for ip_version in options.peers if options.open_over(ip_version)],
+        "tls": options.tls,
+    }
+
+
+def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[str]:
+    """Return a warning for each variable that is most likely meant for an input.
+
+    :arg variables: the names of those that are set
+    :arg inputs: the names of the inputs
+    """
+    known = {name.removeprefix("ftp_"): name for name in inputs}
+    found = []
+    for variable in variables:
+        name = variable.removeprefix("ftp_").lower()
+        close = [other for other in known if sorted(other) == sorted(name)]
+        close += difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)
+        if close and variable not in inputs:
+            found.append(
+                f"{variable} is no input of this role and changes nothing in it; if it is meant for it, write "
+                f"{known[close[0]]}"
+            )
+    return found

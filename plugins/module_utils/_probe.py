@@ -769,6 +769,12 @@ def message(trial: Trial, probes: list[Probe]) -> str:
     )
 
 
+def tried(probes: list[Probe]) -> bool:
+    """Tell whether the outcome is that of sessions, and not of names alone that cannot be resolved."""
+    failed = [found for found in probes if not found.passed]
+    return not failed or any(found.stage != "resolve" for found in failed)
+
+
 def _outcome(found: Probe) -> str:
     return "was not blocked" if found.expected == "block" and found.connected else f"stopped at {found.stage}"
 

@@ -69,12 +69,21 @@ def found(name: str, seen: Mapping[str, Any]) -> Found:
     :arg seen: C(plan), C(before), C(after), C(probe), C(inputs), C(from) and C(tls), as far as they were got
     """
     plan, before, after = (seen.get(key) or {} for key in ("plan", "before", "after"))
-    probes = (seen.get("probe") or {}).get("probes") or []
+    probe = seen.get("probe") or {}
+    probes = probe.get("probes") or []
     told: list[Finding] = []
     if plan and "rules" not in before:
         error = before.get("msg") or plan.get("msg", "")
         told.append(Finding(f"this host cannot be looked at: {error}", "see that Ansible can log in and become root"))
         plan = {}
+    if probe and not probes:
+        where = seen.get("from", "")
+        told.append(
+            Finding(
+                f"FTP could not be tried from {where}: {probe.get('msg', '')}",
+                f"see that Ansible can log in to {where}, and that ftp_verify is right",
+            )
+        )
     case = Case(seen.get("inputs") or {}, plan, before, after or before, tls=bool(seen.get("tls")))
     cases = [replace(case, probe=probe) for probe in probes] or [case]
     told += findings(cases)
@@ -114,8 +123,8 @@ def _helper(info: Mapping[str, Any]) -> str:
 def outcome(probe: Mapping[str, Any]) -> str:
     """Say what became of a trial."""
     if probe["passed"]:
-        return "passes" if probe["expected"] == "pass" else "passes, must not"
-    return f"stops: {probe['stage']}" if probe["expected"] == "pass" else "closed, as asked"
+        return "passes" if probe["expected"] == "pass" else "closed, as asked"
+    return f"stops: {probe['stage']}" if probe["expected"] == "pass" else "passes, must not"
 
 
 def table(hosts: Sequence[Found]) -> list[str]:

@@ -48,6 +48,7 @@ options:
       - The interfaces on which FTP passes, names, or wildcards such as V(eth+), or V(any) alone. On a gateway, those
         on which the clients are.
       - An empty list stands for the interfaces of the default routes, but not on a gateway.
+      - One that is away for the moment makes the module fail, unless rules for it stand, or are stored for the boot.
     type: list
     elements: str
     default: []
@@ -189,6 +190,19 @@ options:
       - The RV(before) of an earlier run. The plan is then to give back what it describes, and no other option but
         O(chain_prefix) counts.
     type: dict
+  earlier:
+    description:
+      - The RV(instances) of an earlier run on this host in the same run of Ansible. The module fails where another
+        O(side) had the same O(chain_prefix) there, as each would remove the rules of the other.
+    type: dict
+    default: {}
+    version_added: 1.1.0
+  variables:
+    description: The names of variables that are set, of which the module warns where they look like misspelt inputs.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
 seealso:
   - module: hostfw.conntrack.helper_rule
   - module: ansible.builtin.iptables
@@ -327,6 +341,29 @@ enable:
   elements: str
   returned: success
   sample: [hostfw-conntrack-FTP.service]
+inputs:
+  description:
+    - The options on which a trial of FTP rests, in one form. Of O(ip_versions), those over which the addresses let FTP
+      pass.
+  type: dict
+  returned: success, but not with O(undo)
+  sample:
+    control_ports: ["21"]
+    data_port: "20"
+    ip_versions: [ipv4, ipv6]
+    mode: both
+    modes: [passive, active]
+    side: server
+    tls: false
+instances:
+  description: The side for each prefix that was asked for so far, for O(earlier).
+  type: dict
+  returned: success, but not with O(undo)
+  sample: {FTP: server}
+refresh:
+  description: Whether the lists of packages are to be fetched before any is installed, as apt does not do so itself.
+  type: bool
+  returned: success
 before:
   description: The chains, jumps, sets and files that the role has on the host, for O(undo).
   type: dict
@@ -350,6 +387,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _extensions,
     _flows,
     _host,
+    _instances,
     _options,
     _plan,
     _ruleset,
@@ -358,6 +396,9 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _warnings,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+
+# What the role does not ask its user for.
+INTERNAL = ("ip_versions_together", "exact", "undo", "earlier", "variables")
 
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
@@ -413,6 +454,48 @@ def unreadable(program: str, ip_version: str, error: str) -> str:
             f"the capability NET_ADMIN (docker run --cap-add NET_ADMIN). {program} said: {error}"
         )
     return f"{program} failed; where the host has no {ip_version}, leave it out of ftp_ip_versions. It said: {error}"
+
+
+def standing_interfaces(module: AnsibleModule, names: list[str], defaults: list[str]) -> list[str]:
+    """Return the interfaces that the rules of this instance name, now or at boot; only where that counts.
+
+    :arg names: the names of the interfaces that the host has
+    :arg defaults: those of its default routes
+    :raises ValueError: for a bad prefix
+    """
+    inputs = module.params
+    prefix = _options.parse_prefix(inputs["chain_prefix"])
+    asked = {name for name in inputs["interface"] + inputs["out_interface"] if not name.endswith("+")}
+    if asked <= {*names, "any"} and (inputs["interface"] or defaults):
+        return []
+    texts = list(_boot.read(prefix).values())
+    for program in _plan.PROGRAMS.values():
+        path = module.get_bin_path(f"{program}-save", opt_dirs=_commands.SBIN)
+        if path is not None:
+            texts.append(module.run_command([path])[1])
+    return _instances.interfaces(prefix, texts)
+
+
+def warn_of_inputs(module: AnsibleModule, options: Options, current: dict[str, _ruleset.Ruleset]) -> None:
+    """Warn of inputs that most likely are not what was meant, and of interfaces that are away."""
+    names = _host.interfaces()
+    for name in _host.unmatched(options.interfaces + options.out_interfaces, names):
+        module.warn(
+            f"ftp_interface: no interface of this host matches {name} at present"
+            if name.endswith("+")
+            else f"ftp_interface: this host has no interface {name} at present; its rules stand, for when it is back"
+        )
+    if options.state == "present" and not module.params["interface"] and not _host.default_interfaces():
+        module.warn("ftp_interface: this host has no default route at present; the rules stay where they are")
+    inputs = [f"ftp_{name}" for name in module.params if name not in INTERNAL]
+    for warning in _options.misspelt(module.params["variables"], [*inputs, "ftp_verify"]):
+        module.warn(warning)
+    sides = _instances.sides(options.prefix, current)
+    if options.state == "present" and sides and options.side not in sides:
+        module.warn(
+            f"ftp_side: the rules of {options.prefix} on this host are those of a {sides[0]}, and those of a "
+            f"{options.side} take their place; where the host is to be both, set another ftp_chain_prefix for one"
+        )
 
 
 def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
@@ -508,6 +591,7 @@ def leave(
         changed=not converged,
         converged=converged,
         packages=packages,
+        refresh=_host.stale_lists(),
         load=load,
         prepare=plan.prepare,
         helper_rules=plan.helper_rules,
@@ -568,6 +652,8 @@ def main() -> None:
             "ip_versions_together": {"type": "bool", "default": False},
             "exact": {"type": "bool", "default": False},
             "undo": {"type": "dict"},
+            "earlier": {"type": "dict", "default": {}},
+            "variables": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -580,11 +666,17 @@ def main() -> None:
         narrow = _servers.narrow(inputs, servers)
         inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
         inputs["public_address"] = _servers.public_address(inputs, servers, [*addresses, *_host.interfaces()])
+        names, defaults = _host.interfaces(), _host.default_interfaces()
         options = _options.parse(
-            inputs, _host.interfaces(), _host.default_interfaces(), _host.local_ports() or _options.HIGH_PORTS
+            inputs,
+            names,
+            defaults,
+            _host.local_ports() or _options.HIGH_PORTS,
+            standing_interfaces(module, names, defaults) if wanted else (),
         )
         if wanted:
             _options.check_public_address(options, narrow)
+        instances = _instances.together(inputs["earlier"], options)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
@@ -609,8 +701,7 @@ def main() -> None:
     check(module, options, plan)
     if wanted and plan.changed and "iptables" not in packages:
         check_extensions(module, options)
-    for wildcard in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces()):
-        module.warn(f"ftp_interface: no interface of this host matches {wildcard} at present")
+    warn_of_inputs(module, options, current)
     warnings = _warnings.warnings(options, current, servers) + _stores.warnings(options, stores)
     for ip_version, site in plan.sites.items():
         warnings += site.warnings(_plan.PROGRAMS[ip_version], plan.after[ip_version])
@@ -631,6 +722,8 @@ def main() -> None:
         passive_ports={"ports": options.passive_ports, "source": source},
         public_address=options.public_address or "none",
         addresses=addresses,
+        inputs=_options.understood(options),
+        instances=instances,
     )
 
 

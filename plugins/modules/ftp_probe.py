@@ -146,6 +146,14 @@ passed:
   type: bool
   returned: always
   sample: false
+tried:
+  description:
+    - Whether what RV(passed) says comes of sessions with the server. V(false) where it is V(false) for the only reason
+      that the name of the server cannot be resolved here, which says nothing of any firewall.
+  type: bool
+  returned: always, unless the options are bad
+  sample: true
+  version_added: 1.1.0
 probes:
   description: What came of each mode over each IP version.
   type: list
@@ -268,7 +276,12 @@ def main() -> None:
     for warning in _probe.warnings(trial, probes):
         module.warn(warning)
     message = _probe.message(trial, probes)
-    results = {"changed": False, "passed": not message, "probes": [asdict(probe) for probe in probes]}
+    results = {
+        "changed": False,
+        "passed": not message,
+        "tried": _probe.tried(probes),
+        "probes": [asdict(probe) for probe in probes],
+    }
     if message:
         module.fail_json(msg=message, **results)
     module.exit_json(**results)

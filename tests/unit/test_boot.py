@@ -47,8 +47,9 @@ def restore(file: str, text: str) -> None:
         elif line.startswith(":"):
             chains[words[0][1:]] = []
         elif words[0] == "-I":
-            assert 1 <= int(words[2]) <= len(chains[words[1]]) + 1, line
-            chains[words[1]].insert(int(words[2]) - 1, " ".join(["-A", words[1], *words[3:]]))
+            here = chains.setdefault(words[1], [])
+            assert 1 <= int(words[2]) <= len(here) + 1, line
+            here.insert(int(words[2]) - 1, " ".join(["-A", words[1], *words[3:]]))
         elif words[0] == "-A":
             assert not words[-1].startswith("FTP-") or words[-1] in chains, line
             chains.setdefault(words[1], []).append(line)
@@ -154,18 +155,27 @@ def test_what_is_restored_is_what_the_plan_made(booted: Booted) -> None:
     assert {ip_version: booted.rules(ip_version) for ip_version in booted.after} == again
 
 
-@pytest.mark.parametrize("booted", ["fresh-both"], indirect=True)
+SSH = "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"
+BAN = "-A INPUT -s 192.0.2.1/32 -j DROP"
+
+
 @pytest.mark.parametrize(
-    ("rules", "place"),
+    ("booted", "rules", "place"),
     [
-        (["-A INPUT -s 192.0.2.1/32 -j DROP", "-A INPUT -j DROP"], 1),
-        (["-A INPUT -s 192.0.2.1/32 -j DROP", '-A INPUT -i eth0 -m comment --comment "the \\"rest\\"" -j DROP'], 1),
-        (["-A INPUT -i eth1 -j DROP", "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"], 2),
-        (["-A INPUT -j REJECT --reject-with icmp-port-unreachable"], 0),
-        ([], 0),
+        # In this folder, the jump stands between these two.
+        ("position-before-a-last-drop", [SSH, "-A INPUT -j DROP"], 1),
+        ("position-before-a-last-drop", [BAN, "-A INPUT -j DROP", SSH], 1),
+        ("position-before-a-last-drop", [BAN, SSH, "-A INPUT -j REJECT --reject-with icmp-port-unreachable"], 0),
+        ("position-before-a-last-drop", [], 0),
+        # There, it stands behind the last rule, or has none beside it.
+        ("guard-with-rules-of-others", [BAN, SSH], 0),
+        ("fresh-both", [BAN, "-A INPUT -j DROP"], 0),
+        ("position-last", [BAN, SSH], 2),
+        ("position-first", [BAN, SSH], 0),
     ],
+    indirect=["booted"],
 )
-def test_jump_comes_before_a_drop_that_is_new(booted: Booted, rules: list[str], place: int) -> None:
+def test_jump_comes_beside_the_rule_that_it_stood_beside(booted: Booted, rules: list[str], place: int) -> None:
     booted.load("ipv6", _ruleset.Ruleset())
     booted.load("ipv4", _ruleset.Ruleset({"filter": {"INPUT": rules, "OUTPUT": []}}, {("filter", "INPUT"): "DROP"}))
     booted.run()
@@ -201,7 +211,7 @@ def test_rules_that_the_kernel_refuses_are_named(booted: Booted, capfd: pytest.C
     booted.program("sleep", "#!/bin/sh\n")
     with pytest.raises(subprocess.CalledProcessError):
         booted.run()
-    assert "not in order after 10 tries; missing:\n*raw\n:FTP-HELPER" in capfd.readouterr().err
+    assert "not in order after 10 tries; missing in table raw:\n:FTP-HELPER" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("booted", ["fresh-both"], indirect=True)

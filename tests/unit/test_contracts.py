@@ -15,7 +15,7 @@ from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, pla
 PROJECT = Path(__file__).resolve().parents[2]
 ROLE = PROJECT / "roles/ftp"
 # What the role does not ask its user for.
-INTERNAL = ("ip_versions_together", "exact", "undo")
+INTERNAL = ftp_plan.INTERNAL
 
 
 def load(path: Path) -> Any:
@@ -102,6 +102,35 @@ def test_nothing_of_the_role_runs_on_the_controller() -> None:
     found = [task for path in (ROLE / "tasks").glob("*.yml") for task in tasks(load(path))]
     assert [task["delegate_to"] for task in found if "delegate_to" in task] == ["{{ __ftp_from }}"]
     assert not [task for task in found if {"local_action", "run_once", "connection"} & set(task)]
+
+
+def test_trial_takes_few_hosts_at_a_time_and_needs_no_root() -> None:
+    (trial,) = load(ROLE / "tasks/probe.yml")
+    assert (trial["become"], trial["throttle"], trial["ignore_unreachable"]) == (False, 5, True)
+
+
+def test_ftp_check_waits_for_all_hosts_and_reads_no_bare_variable_of_an_inventory() -> None:
+    (play,) = load(PROJECT / "playbooks/ftp_check.yml")
+    assert play["strategy"] == "ansible.builtin.linear"
+    # Not in the play's own vars, where ansible-core before 2.19 refuses a keyword of Python.
+    assert play["vars_files"] == ["files/ftp_check.yml"]
+    assert load(PROJECT / "playbooks/files/ftp_check.yml") == {"from": "", "report": ""}
+    files = [*ROLE.glob("*/*.yml"), PROJECT / "playbooks/ftp_check.yml"]
+    expressions = [found for path in files for found in re.findall(r"{{.*?}}", path.read_text(encoding="utf-8"))]
+    bare = [text for text in expressions if re.search(r"(?<![\w.'])(from|report)(?![\w'])", text)]
+    assert bare == ["{{ from | to_json }}", "{{ report | to_json }}"]
+
+
+def test_strings_that_stand_for_booleans_are_made_booleans() -> None:
+    booleans = [f"ftp_{name}" for name, option in options.items() if option["type"] == "bool"]
+    booleans += [
+        f"__ftp_verify.{name}" for name, spec in specs["ftp_verify"]["options"].items() if spec["type"] == "bool"
+    ]
+    for path in ROLE.glob("*/*.yml"):
+        for text in re.findall(r"{{(.*?)}}", path.read_text(encoding="utf-8")):
+            for name in booleans:
+                handed_on = text.strip() in (name, f"{name} | default(omit)")
+                assert not re.search(rf"\b{name}\b", text) or handed_on or "| bool" in text, (path.name, text)
 
 
 def test_one_task_of_ftp_check_runs_on_the_controller_for_all_hosts() -> None:

@@ -53,8 +53,8 @@ def test_ports_of_programs(tmp_path: Path, text: str | None, expected: str | Non
     assert _host.local_ports(str(tmp_path)) == expected
 
 
-def test_wildcards_that_match_nothing() -> None:
-    assert _host.unmatched(["eth+", "wlan+", "lo", None], ["lo", "eth0"]) == ["wlan+"]
+def test_names_and_wildcards_that_match_nothing() -> None:
+    assert _host.unmatched(["eth+", "wlan+", "lo", None, "ppp0"], ["lo", "eth0"]) == ["wlan+", "ppp0"]
     assert _host.unmatched([None], ["lo"]) == []
 
 
@@ -128,3 +128,10 @@ def test_addresses_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "proc/net").mkdir(parents=True)
     (tmp_path / "proc/net/fib_trie").write_text(FIB_TRIE + FIB_TRIE.replace("Main", "Local"), encoding="utf-8")
     assert _host.addresses(str(tmp_path)) == ["127.0.0.1", "172.20.0.2", "198.51.100.64"]
+
+
+def test_lists_of_packages_are_stale_with_apt_only(tmp_path: Path) -> None:
+    assert not _host.stale_lists(str(tmp_path))
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/debian_version").write_text("12.5\n", encoding="utf-8")
+    assert _host.stale_lists(str(tmp_path))

@@ -434,3 +434,109 @@ def test_units_that_systemd_takes() -> None:
 def test_unit_of_the_role_does_not_follow_itself() -> None:
     with pytest.raises(ValueError, match="ftp_restore_after: must not be a unit of this role, got "):
         parse(restore_after=["hostfw-conntrack-FTP.service"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "standing", "expected"),
+    [
+        ({"interface": ["ppp0"]}, ["ppp0"], ("ppp0",)),
+        ({"interface": ["eth0", "ppp0"]}, ["ppp0", "wg0"], ("eth0", "ppp0")),
+        ({"interface": []}, ["ppp0"], ("ppp0",)),
+        ({**GATEWAY, "interface": ["wg0"]}, ["eth1", "wg0"], ("wg0",)),
+    ],
+)
+def test_interface_that_is_away_stands_where_its_rules_do(
+    inputs: dict[str, Any], standing: list[str], expected: tuple[str, ...]
+) -> None:
+    options = _options.parse({**DEFAULTS, **inputs}, HAS, [], standing=standing)
+    assert options.interfaces == expected
+
+
+@pytest.mark.parametrize("standing", [[], ["ppp0"]])
+def test_misspelt_interface_is_an_error(standing: list[str]) -> None:
+    with pytest.raises(ValueError) as error:
+        _options.parse({**DEFAULTS, "interface": ["pp0"]}, HAS, ["eth0"], standing=standing)
+    assert str(error.value) == INTERFACE + "'pp0'"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, {"modes": ["passive", "active"], "control_ports": ["21"], "ip_versions": ["ipv4", "ipv6"]}),
+        ({"mode": "active", "control_ports": ["0990", "21"]}, {"modes": ["active"], "control_ports": ["990", "21"]}),
+        ({"ip_versions": ["ipv6"]}, {"ip_versions": ["ipv6"]}),
+        ({"allowed_addresses": ["192.0.2.0/24"]}, {"ip_versions": ["ipv4"]}),
+        ({"tls": True, "mode": "active"}, {"tls": True}),
+        ({"data_port": "any"}, {"data_port": "any"}),
+        ({"side": "client"}, {"data_port": "any", "side": "client"}),
+        ({}, {"data_port": "20", "side": "server", "mode": "both", "tls": False}),
+    ],
+    ids=str,
+)
+def test_inputs_in_one_form(inputs: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = _options.understood(parse(**inputs))
+    assert {name: found[name] for name in expected} == expected
+
+
+INPUTS = [f"ftp_{name}" for name in DEFAULTS] + ["ftp_verify"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ftp_interfaces", "ftp_interface"),
+        ("ftp_passive_port", "ftp_passive_ports"),
+        ("ftp_control_port", "ftp_control_ports"),
+        ("ftp_data_ports", "ftp_data_port"),
+        ("ftp_allowed_adresses", "ftp_allowed_addresses"),
+        ("ftp_alowed_address", "ftp_allowed_addresses"),
+        ("ftp_ip_version", "ftp_ip_versions"),
+        ("ftp_modes", "ftp_mode"),
+        ("ftp_mdoe", "ftp_mode"),
+        ("ftp_TLS", "ftp_tls"),
+        ("ftp_conmark", "ftp_connmark"),
+        ("ftp_out_interfaces", "ftp_out_interface"),
+        ("ftp_ignore_conflict", "ftp_ignore_conflicts"),
+        ("ftp_persistant", "ftp_persistent"),
+    ],
+)
+def test_misspelt_input_is_known_by_the_one_it_is_close_to(name: str, meant: str) -> None:
+    assert _options.misspelt([*INPUTS, name], INPUTS) == [
+        f"{name} is no input of this role and changes nothing in it; if it is meant for it, write {meant}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *INPUTS,
+        "ftp_check_from",
+        "ftp_check_report",
+        "ftp_user",
+        "ftp_users",
+        "ftp_password",
+        "ftp_port",
+        "ftp_ports",
+        "ftp_host",
+        "ftp_server",
+        "ftp_servers",
+        "ftp_root",
+        "ftp_home",
+        "ftp_url",
+        "ftp_proxy",
+        "ftp_mirror",
+        "ftp_packages",
+        "ftp_service_name",
+        "ftp_anonymous_enable",
+        "ftp_banner",
+        "ftp_ssl",
+        "ftp_node",
+        "ftp_site",
+        "ftp_status",
+        "ftp_stats",
+        "ftp_config",
+        "ftp_",
+    ],
+)
+def test_variables_of_others_are_no_misspelt_inputs(name: str) -> None:
+    assert _options.misspelt([name], INPUTS) == []

@@ -436,6 +436,21 @@ def test_name_that_is_not_resolved_is_not_blocked() -> None:
     assert (probe.stage, probe.passed, probe.address) == ("resolve", False, None)
 
 
+@pytest.mark.parametrize(
+    ("stages", "tried"),
+    [
+        ([None, None], True),
+        ([None, "connect"], True),
+        (["resolve", "data connection"], True),
+        ([None, "resolve"], False),
+        (["resolve", "resolve"], False),
+    ],
+)
+def test_name_that_is_not_resolved_is_no_trial(stages: list[str | None], tried: bool) -> None:
+    probes = [_probe.Probe("passive", "ipv4", None, "pass", passed=stage is None, stage=stage) for stage in stages]
+    assert _probe.tried(probes) is tried
+
+
 def test_one_message_for_each_failure() -> None:
     with contextlib.closing(Server(replies(PASV=b"502 no\r\n"))) as server:
         tried = trial(server.port)

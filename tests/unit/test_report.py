@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostfw.conntrack.plugins.filter.ftp_report import ftp_report
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _report
 
 RULE = {
     "ip_version": "ipv4",
@@ -120,3 +121,26 @@ def test_page_is_whole_and_needs_nothing_else() -> None:
 def test_what_is_not_a_mapping_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match=r"^ftp_report: must be given a mapping of hosts, got list$"):
         ftp_report([])  # type: ignore[arg-type]
+
+
+def test_host_that_cannot_try_is_no_proof_and_no_well_host() -> None:
+    away = {"unreachable": True, "msg": "Connection refused"}
+    report = ftp_report({"one": {**WELL, "probe": away}})
+    assert report["ill"] == ["one"]
+    assert report["table"][-4:-2] == [
+        "one: FTP could not be tried from client1: Connection refused",
+        "  see that Ansible can log in to client1, and that ftp_verify is right",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "passed", "words"),
+    [
+        ("pass", True, "passes"),
+        ("pass", False, "stops: connect"),
+        ("block", True, "closed, as asked"),
+        ("block", False, "passes, must not"),
+    ],
+)
+def test_what_became_of_a_trial(expected: str, passed: bool, words: str) -> None:
+    assert _report.outcome({"expected": expected, "passed": passed, "stage": "connect"}) == words

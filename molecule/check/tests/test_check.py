@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import configure
-from role import Host
+from role import INVENTORY, JUMP, Host
 from verdict import check, tried, words
 
 # The symptom of each, the inputs of the role and of the trial, what others do on the server, vsftpd's settings, and
@@ -132,7 +133,9 @@ def test_host_that_cannot_be_looked_at(server: Host, variables: dict[str, Any]) 
 
 
 def test_role_tries_what_it_has_made(server: Host) -> None:
-    run = server.role(ftp_mode="passive", ftp_verify=tried(server, closed=True))
+    # Strings, as --extra-vars has them.
+    strings = {"ftp_control_ports": "21", "ftp_ip_versions": "ipv4", "ftp_tls": "false"}
+    run = server.role(ftp_mode="passive", ftp_verify=tried(server, closed="yes", to=server.name), **strings)
     probes = next(task for task in run.tasks if "Try FTP" in task["task"]["name"])["hosts"][server.name]["probes"]
     assert [(probe["mode"], probe["expected"], probe["connected"]) for probe in probes] == [
         ("passive", "pass", True),
@@ -153,15 +156,17 @@ def test_nothing_changes_where_nobody_can_try(server: Host, verify: dict[str, st
     assert server.rules() == before
 
 
-def test_role_takes_back_what_could_not_be_tried(server: Host, tmp_path: Path) -> None:
+def test_what_could_not_be_tried_stays(server: Host, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("away ansible_connection=ssh ansible_host=127.0.0.1 ansible_port=1", encoding="utf-8")
-    before = server.rules()
     verify = {**tried(server, rescue="rollback"), "from": "away"}
     run = server.attempt("--inventory", str(hosts), ftp_verify=verify)
-    assert "FTP was tried and does not pass: away cannot be reached: " in run.error
-    assert "is taken back: they are as they were before it" in run.error
-    assert server.rules() == before
+    assert (
+        "FTP could not be tried, so it is not known whether it passes; what this run has changed stays: " in run.error
+    )
+    assert "away cannot be reached: " in run.error
+    assert "is taken back" not in run.error
+    assert JUMP in server.lines("INPUT")
 
 
 def test_role_takes_back_what_does_not_pass(server: Host) -> None:
@@ -175,3 +180,12 @@ def test_role_takes_back_what_does_not_pass(server: Host) -> None:
     run = server.attempt(ftp_verify=tried(server), **closed)
     assert "FTP was tried and does not pass: " in run.error
     assert server.rules() != before
+
+
+@pytest.mark.parametrize("name", ["from", "report"])
+def test_old_names_of_extra_variables_are_an_error(name: str) -> None:
+    command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY]
+    done = subprocess.run([*command, "--extra-vars", f"{name}=x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "from and report are called ftp_check_from and ftp_check_report; got " in done.stdout
+    assert "Look at the rules" not in done.stdout

@@ -199,7 +199,7 @@ class Writer:
             f"-m mark {self.not_()}--mark 0x{self.random.randint(1, 9)}",
             f"-m limit --limit {self.random.choice((20, 50, 100))}/second --limit-burst 100",
             f"-p tcp -m connlimit --connlimit-above {self.random.choice((20, 50))}",
-            f"-m hashlimit --hashlimit-above {self.random.choice((100, 200))}/second --hashlimit-mode srcip --hashlimit-name h",
+            f"-m hashlimit --hashlimit-above {self.some(('100', '200'))}/sec --hashlimit-mode srcip --hashlimit-name h",
             "-p tcp --syn",
             "-p tcp ! --syn -m conntrack --ctstate NEW",
             "-p tcp --tcp-flags SYN SYN",

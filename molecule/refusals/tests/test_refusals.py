@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
 from role import INVENTORY, JUMP, Host
 
@@ -37,7 +39,7 @@ def test_helper_rule_tells_no_permission_from_no_rule() -> None:
 
 def test_iptables_is_installed_where_it_is_missing() -> None:
     host = Host("refusals-bare")
-    host.shell.check_output("apt-get purge --yes iptables ipset && apt-get update")
+    host.shell.check_output("apt-get purge --yes iptables ipset && rm -rf /var/lib/apt/lists/*")
     ftps = {"ftp_tls": True, "ftp_passive_ports": "50000:50099"}
     run = host.role("--check", "--diff", **ftps)
     assert not host.shell.exists("iptables")
@@ -124,3 +126,16 @@ def test_iptables_lacks_a_match() -> None:
     )
     assert run.changed == 0
     assert host.rules() == before
+
+
+def test_two_sides_under_one_prefix(tmp_path: Path) -> None:
+    host = Host("refusals-unprivileged")
+    sides = [{"role": "hostfw.conntrack.ftp", "vars": {"ftp_side": side}} for side in ("server", "client")]
+    play = tmp_path / "site.yml"
+    play.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "roles": sides}]), encoding="utf-8")
+    command = ["ansible-playbook", str(play), "--inventory", INVENTORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ftp_chain_prefix: must be another one for each side of a host, got FTP for ftp_side client" in done.stdout
+    assert JUMP in host.lines("INPUT")
+    warnings = host.role(ftp_side="client").result("Compare the host with what is asked for")["warnings"]
+    assert any("the rules of FTP on this host are those of a server" in text for text in warnings)

@@ -235,7 +235,22 @@ def test_allowed_addresses_alone_are_served(converged: Host, client: Any) -> Non
 
 def test_default_interface_is_that_of_the_default_route(converged: Host) -> None:
     # It was converged without the input.
-    assert converged.role(ftp_interface="eth0").changed == 0
+    run = converged.role(ftp_interface="eth0", ftp_interfaces="eth1")
+    assert run.changed == 0
+    warnings = run.result("Compare the host with what is asked for")["warnings"]
+    assert any(text.startswith("ftp_interfaces is no input of this role") for text in warnings)
+
+
+def test_interface_that_is_away_for_the_moment(converged: Host) -> None:
+    interfaces = ["eth0", "ppp0"]
+    converged.shell.check_output("ip link add ppp0 type dummy || ip link add ppp0 type veth peer name ppp9")
+    converged.role(ftp_interface=interfaces)
+    converged.shell.check_output("ip link delete ppp0")
+    run = converged.role(ftp_interface=interfaces)
+    assert run.changed == 0
+    warnings = run.result("Compare the host with what is asked for")["warnings"]
+    assert any("this host has no interface ppp0 at present; its rules stand" in text for text in warnings)
+    assert "must be an interface of this host" in converged.attempt(ftp_interface=["eth0", "pp0"]).error
 
 
 def test_forwarded_connections_get_no_helper(converged: Host, router: Host) -> None:

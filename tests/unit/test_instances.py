@@ -1,0 +1,86 @@
+"""What the standing rules of an instance say of it, and which instances may stand side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _instances, _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_plan import rulesets
+
+SAVES = sorted((Path(__file__).parent / "saves").glob("*.ipv?"))
+
+
+@pytest.mark.parametrize("path", SAVES, ids=lambda path: path.name)
+def test_interfaces_and_sides_of_real_hosts(path: Path) -> None:
+    saved = path.read_text(encoding="utf-8")
+    current = {"ipv4": _ruleset.parse(saved, _plan.TABLES)}
+    assert {prefix: _instances.interfaces(prefix, [saved]) for prefix in ("FTP", "OUT", "GATE", "NONE")} == {
+        "FTP": ["eth0", "wlan+"],
+        "OUT": ["eth0"],
+        "GATE": ["eth0", "tun+", "wlan+"],
+        "NONE": [],
+    }
+    assert {prefix: _instances.sides(prefix, current) for prefix in ("FTP", "OUT", "GATE", "NONE")} == {
+        "FTP": ["server"],
+        "OUT": ["client"],
+        "GATE": ["gateway"],
+        "NONE": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "sides"),
+    [
+        ("from-1.0.0", ["server"]),
+        ("converged", ["server"]),
+        ("fresh-both", []),
+        ("foreign-jump-stays", ["server"]),
+        ("foreign-chain-of-the-same-name", []),
+    ],
+)
+def test_sides_of_what_stands(case: str, sides: list[str]) -> None:
+    assert _instances.sides("FTP", rulesets(case)) == sides
+
+
+def test_rules_of_others_name_no_interface_of_ours() -> None:
+    lines = [
+        "-A INPUT -i ppp0 -j FTP-IN",
+        '-A INPUT -i ppp1 -m comment --comment "hostfw.conntrack: FTP on ppp1" -j OTHER-IN',
+        '-A INPUT -i ppp2 -m comment --comment "half a quote -j FTP-IN',
+        '-A INPUT -i ppp3 -m comment --comment "hostfw.conntrack: FTP on ppp3" -j FTP-IN',
+    ]
+    assert _instances.interfaces("FTP", ["\n".join(lines)]) == ["ppp3"]
+
+
+def options(**inputs: object) -> _options.Options:
+    """Return the defaults with some inputs changed."""
+    given = {**DEFAULTS, "interface": ["eth0"], "out_interface": [], **inputs}
+    if given["side"] == "gateway":
+        given["out_interface"] = ["eth1"]
+    return _options.parse(given, ["eth0", "eth1"], [])
+
+
+@pytest.mark.parametrize(
+    ("earlier", "inputs", "expected"),
+    [
+        ({}, {}, {"FTP": "server"}),
+        ({"FTP": "server"}, {}, {"FTP": "server"}),
+        ({"FTP": "server"}, {"side": "client", "chain_prefix": "OUT"}, {"FTP": "server", "OUT": "client"}),
+        ({"FTP": "server", "OUT": "client"}, {"state": "absent"}, {"OUT": "client"}),
+        ({"FTP": "server"}, {"state": "absent", "side": "client"}, {}),
+    ],
+)
+def test_each_side_has_its_prefix(earlier: dict[str, str], inputs: dict[str, str], expected: dict[str, str]) -> None:
+    assert _instances.together(earlier, options(**inputs)) == expected
+
+
+@pytest.mark.parametrize("side", ["client", "gateway"])
+def test_second_side_under_one_prefix(side: str) -> None:
+    with pytest.raises(ValueError) as error:
+        _instances.together({"OUT": "client", "FTP": "server"}, options(side=side))
+    assert str(error.value) == (
+        f"ftp_chain_prefix: must be another one for each side of a host, got FTP for ftp_side {side}, after ftp_side "
+        "server in the same run of Ansible: each would remove the other's rules; set ftp_chain_prefix for one of them"
+    )
