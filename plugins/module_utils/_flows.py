@@ -36,6 +36,8 @@ GUARD = {"INPUT": "HOSTFW-INPUT", "OUTPUT": "HOSTFW-OUTPUT", "FORWARD": "HOSTFW-
 # An honest end of a control connection has lowered conntrack's timeout to this by then; a forged one has not
 # (nf_conntrack_tcp_timeout_fin_wait and its like, in seconds).
 CLOSING_SECONDS = "0:120"
+# The packets by which each end begins a connection, SYN and its answer.
+HANDSHAKES = {"client": "FIN,SYN,RST,ACK SYN", "server": "SYN,ACK SYN,ACK"}
 # What the match multiport holds; a range takes two of them (XT_MULTI_PORTS in the kernel's xt_multiport.h).
 MULTIPORT_SLOTS = 15
 UNPRIVILEGED = "1024:65535"
@@ -332,16 +334,20 @@ def _marking_control(options: Options, ip_version: str, ports: str) -> list[Rule
         for interface, out in _pairs(options):
             there = replace(packets["client"], in_interface=interface, out_interface=out, set_connmark=mark.control)
             back = replace(packets["server"], in_interface=out, out_interface=interface, set_connmark=mark.control)
-            rules = [
-                # It may begin anew with the ports of one that has closed.
-                replace(there, ctstate=("NEW",), set_connmark=mark.live, comment=f"{words}: client opens"),
-                replace(there, comment=f"{words}: client goes on"),
-            ]
-            found += [sent(rule, each, "client") for rule in rules]
-            found.append(sent(replace(back, comment=f"{words}: server goes on"), each, "server"))
+            rules = {"client": there, "server": back}
+            opens = replace(there, ctstate=("NEW",), set_connmark=mark.live, comment=f"{words}: client opens")
+            found.append(sent(opens, each, "client"))
+            if options.side in rules:
+                # To conntrack, one with the ports of one that the server has reset is the old one. Only the handshake
+                # of the host itself is believed.
+                anew = replace(rules[options.side], tcp_flags=HANDSHAKES[options.side], set_connmark=mark.live)
+                anew = replace(anew, comment=f"{words}: {options.side} begins anew")
+                found.append(sent(anew, each, options.side))
+            for end, rule in rules.items():
+                found.append(sent(replace(rule, comment=f"{words}: {end} goes on"), each, end))
     for end, packet in packets.items():
-        closes = replace(packet, ctexpire=CLOSING_SECONDS, closing=True, connmark=mark.live, set_connmark=mark.closed)
-        found.append(replace(closes, comment=f"{words}: {end} closes"))
+        closes = replace(packet, ctexpire=CLOSING_SECONDS, connmark=mark.live, set_connmark=mark.closed)
+        found.append(replace(closes, tcp_flags="!FIN,RST NONE", comment=f"{words}: {end} closes"))
         if options.live_over(ip_version) and direction(options, end) == "IN":
             # Whoever forges its address has no ASSURED connection.
             live = replace(packet, jump="SET", ctstatus="ASSURED", connmark=mark.live)

@@ -25,9 +25,9 @@ class Rule:
     with O(jump=SET) the packet's sender enters it, with any other jump the packet's
     O(live_end) (C(src) or C(dst)) must be in it.
 
-    O(port) is the packet's source or destination port. O(closing) is for the packets of TCP
-    that end a connection. O(connmark) is a mark with its mask that the connection must have, or, after a C(!),
-    must not have; O(set_connmark) is what O(jump=CONNMARK) makes of it.
+    O(port) is the packet's source or destination port. O(tcp_flags) has the flags that are looked at, and those of
+    them that must be set, such as C(SYN,ACK SYN); O(connmark) is a mark with its mask that the connection must have.
+    After a C(!), neither must be so. O(set_connmark) is what O(jump=CONNMARK) makes of the mark.
     """
 
     table: str
@@ -47,7 +47,7 @@ class Rule:
     ctstatus: str | None = None
     ctexpire: str | None = None
     ctdir: str | None = None
-    closing: bool = False
+    tcp_flags: str | None = None
     connmark: str | None = None
     set_connmark: str | None = None
     live_set: str | None = None
@@ -63,7 +63,7 @@ class Rule:
             self.ctstatus,
             self.ctexpire,
             self.ctdir,
-            self.closing,
+            self.tcp_flags,
             "," in (self.source_port or ""),
         )
         return not any(beyond_both) and (self.helper is not None or not self.connmark)
@@ -78,8 +78,8 @@ class Rule:
             ("-p", self.protocol),
         )
         states = ",".join(sorted(self.ctstate, key=_CTSTATES.index))
-        mark = self.connmark or ""
-        for match, *flags in (
+        mark, flags = self.connmark or "", self.tcp_flags or ""
+        for match, *options in (
             (
                 "multiport",
                 ("--sports", _several(self.source_port)),
@@ -90,7 +90,7 @@ class Rule:
                 self.protocol,
                 ("--sport", _one(self.source_port)),
                 ("--dport", _one(self.destination_port)),
-                ("!", "--tcp-flags", "FIN,RST", "NONE" if self.closing else None),
+                (*(["!"] if flags.startswith("!") else []), "--tcp-flags", *(flags.lstrip("!").split() or [None])),
             ),
             ("addrtype", ("--dst-type", self.destination_type)),
             (
@@ -105,7 +105,7 @@ class Rule:
             ("helper", ("--helper", self.helper if self.jump != "CT" else None)),
             ("comment", ("--comment", self.comment)),
         ):
-            conditions = _flags(*flags)
+            conditions = _flags(*options)
             if conditions:
                 words += ["-m", str(match), *conditions]
         words += ["-j", self.jump]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
-import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,13 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import GUA
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, INTERFACES, inputs_of, rulesets
 
-# Stands for iptables-restore --noflush: reads rules, changes those in the file.
+# Stands for iptables-restore --noflush: sends this process the rules to change, and waits for its exit code. To start
+# Python here would cost a second a table.
 RESTORE = """\
-#!{python}
-import os, sys
-sys.path[:0] = {path!r}
-import conftest, test_boot
-test_boot.restore({file!r}, sys.stdin.read())
+#!/bin/sh
+{{ echo {file}; cat; }} >{root}/asked
+exit "$(cat {root}/answer)"
 """
-# Where a program finds this file, and the collection, which pytest or ansible-test may have put elsewhere.
-PATH = [str(Path(__file__).parent), str(Path(_boot.__file__).parents[5]), *sys.path]
 
 
 def printed(ruleset: _ruleset.Ruleset) -> str:
@@ -76,9 +75,20 @@ class Booted:
             (root / path).write_text(text.replace("PATH=/usr/sbin", f"PATH={root}:/usr/sbin"), encoding="utf-8")
         for program in _plan.PROGRAMS.values():
             self.program(f"{program}-save", f'#!/bin/sh\nsed -n "/^\\*$2\\$/,/^COMMIT/p" {root}/{program}\n')
-            source = RESTORE.format(python=sys.executable, path=PATH, file=str(root / program))
-            self.program(f"{program}-restore", source)
+            self.program(f"{program}-restore", RESTORE.format(file=root / program, root=root))
         self.program("ipset", f"#!/bin/sh\necho $* >> {root}/ipset.calls; cat >> {root}/ipset.calls\n")
+        for pipe in ("asked", "answer"):
+            os.mkfifo(root / pipe)
+
+    def serve(self) -> None:
+        """Answer the programs that restore rules, until one asks nothing."""
+        while asked := (self.root / "asked").read_text(encoding="utf-8"):
+            answer = "1"
+            try:
+                restore(*asked.split("\n", 1))
+                answer = "0"
+            finally:
+                (self.root / "answer").write_text(answer, encoding="utf-8")
 
     def program(self, name: str, text: str) -> None:
         """Write a program that the script calls."""
@@ -132,9 +142,15 @@ def in_any_order(lines: list[str]) -> list[list[str]]:
 
 
 @pytest.fixture
-def booted(request: pytest.FixtureRequest, tmp_path: Path) -> Booted:
+def booted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Booted]:
     """A host with the rules of a golden folder."""
-    return Booted(tmp_path, request.param)
+    host = Booted(tmp_path, request.param)
+    with ThreadPoolExecutor(1) as pool:
+        served = pool.submit(host.serve)
+        yield host
+        if not served.done():
+            (tmp_path / "asked").write_text("", encoding="utf-8")
+        served.result()
 
 
 @pytest.mark.parametrize("booted", CASES, indirect=True)

@@ -500,7 +500,7 @@ def test_ip_versions_of_a_name(has: list[str], asked: list[str] | None, tried: d
 
 
 def test_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_words: time.sleep(5))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_words: time.sleep(5) or [])
     [probe] = _probe.run(trial(21, host="ftp.example.org", modes=["passive"], ip_versions=["ipv4"], timeout=0.1))
     assert (probe.stage, probe.passed) == ("resolve", False)
     assert "No name server answers in time" in str(probe.cause)

@@ -217,14 +217,23 @@ class Session:
 
     def __init__(self, way: Way, client: Machine = client, server: Machine = server) -> None:
         self.way, self.client, self.server = way, client, server
-        ends = client.address(way.ip_version), server.address(way.ip_version)
-        listener = server.control(way.ip_version)
-        self.ends = {client: client.call("connect", ends[0], 0, ends[1], 21, SECONDS)}
-        assert self.ends[client] is not None, "no control connection"
-        self.ports = {client: client.call("port", self.ends[client]), server: 21}
-        self.ends[server] = server.call("accept", listener, self.ports[client])
+        self.ends: dict[Machine, int] = {}
+        self.ports = {client: 0, server: 21}
+        self.open()
         # A line that was to be dropped.
         self.unheard = ""
+
+    def open(self) -> None:
+        """Open the connection, from the client's port of before where there was one."""
+        near, far = (machine.address(self.way.ip_version) for machine in (self.client, self.server))
+        listener = self.server.control(self.way.ip_version)
+        connection = self.client.call("connect", near, self.ports[self.client], far, 21, SECONDS)
+        assert connection is not None, "no control connection"
+        self.ports[self.client] = self.client.call("port", connection)
+        self.ends = {
+            self.client: connection,
+            self.server: self.server.call("accept", listener, self.ports[self.client]),
+        }
 
     def greet(self) -> Session:
         """Say the first lines."""

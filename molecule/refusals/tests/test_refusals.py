@@ -135,7 +135,8 @@ def test_two_sides_under_one_prefix(tmp_path: Path) -> None:
     play.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "roles": sides}]), encoding="utf-8")
     command = ["ansible-playbook", str(play), "--inventory", INVENTORY]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "ftp_chain_prefix: must be another one for each side of a host, got FTP for ftp_side client" in done.stdout
+    printed = done.stdout + done.stderr
+    assert "ftp_chain_prefix: must be another one for each side of a host, got FTP for ftp_side client" in printed
     assert JUMP in host.lines("INPUT")
     warnings = host.role(ftp_side="client").result("Compare the host with what is asked for")["warnings"]
     assert any("the rules of FTP on this host are those of a server" in text for text in warnings)

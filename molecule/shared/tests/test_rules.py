@@ -58,6 +58,12 @@ def expected(table: str, mode: str, version: int) -> dict[str, list[str]]:
     if table == "mangle":
         marks = [
             ("--dport 21", f"{STATE} NEW", "client opens", "CONNMARK --set-xmark 0x10000000/0x30000000"),
+            (
+                "--sport 21 --tcp-flags SYN,ACK SYN,ACK",
+                f"{STATE} ESTABLISHED",
+                "server begins anew",
+                "CONNMARK --set-xmark 0x10000000/0x30000000",
+            ),
             ("--dport 21", f"{STATE} ESTABLISHED", "client goes on", CONTROL_BIT),
             ("--sport 21", f"{STATE} ESTABLISHED", "server goes on", CONTROL_BIT),
             *(
