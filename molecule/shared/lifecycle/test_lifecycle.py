@@ -44,19 +44,9 @@ def test_absent_gives_back_every_byte(host: Host) -> None:
 
 # One after another, so that each is a change of the one before.
 SETTINGS: list[dict[str, Any]] = [
-    {"control_ports": ["2121"]},
-    {"control_ports": ["21", "2121"]},
-    {"control_ports": ["21"], "passive_ports": "50000:50999"},
-    {"data_port": "any"},
-    {"interface": ["lo"]},
-    {"interface": ["eth0", "lo"]},
-    {"interface": ["any"]},
-    {"mode": "active"},
-    {"mode": "passive"},
-    {"allowed_addresses": ["198.51.100.0/24", "2001:db8::/64"]},
-    {"allowed_addresses": ["192.0.2.1"]},
-    {"allowed_addresses": ["2001:db8::1"]},
-    {"ip_versions": ["ipv4"]},
+    {"control_ports": ["21", "2121"], "passive_ports": "50000:50999", "data_port": "any"},
+    {"interface": ["eth0", "lo"], "mode": "active"},
+    {"interface": ["any"], "mode": "passive", "allowed_addresses": ["198.51.100.0/24", "2001:db8::/64"]},
     {"ip_versions": ["ipv6"]},
     {"tls": True, "passive_ports": "50000:50099"},
     {"connmark": "0x3", "control_ports": ["21", "990"]},
@@ -265,41 +255,13 @@ def test_forwarded_connections_get_no_helper(converged: Host, router: Host) -> N
     assert not jumped.startswith(("[0:", "[1:")), "the other one passed through the router"
 
 
+# One for each place that checks: the argument spec, the inputs alone, with the host, with one another.
 BAD: list[tuple[dict[str, object], str]] = [
     ({"ftp_mode": "extended"}, "value of ftp_mode must be one of: active, passive, both, got: extended"),
     ({"ftp_control_ports": [0]}, "ftp_control_ports: must be a list of ports from 1 to 65535, got '0'"),
-    ({"ftp_control_ports": [65536]}, "ftp_control_ports: must be a list of ports from 1 to 65535, got '65536'"),
-    ({"ftp_control_ports": ["abc"]}, "ftp_control_ports: must be a list of ports from 1 to 65535, got 'abc'"),
-    ({"ftp_control_ports": []}, "ftp_control_ports: must be a list of ports from 1 to 65535, got []"),
-    ({"ftp_passive_ports": "5000:4000"}, "ftp_passive_ports: first port 5000 is above last port 4000"),
     (
         {"ftp_interface": "eth9"},
         "ftp_interface: must be an interface of this host (lo, eth0), a wildcard such as eth+, or any, got 'eth9'",
-    ),
-    (
-        {"ftp_allowed_addresses": ["192.0.2.7/24"]},
-        (
-            "ftp_allowed_addresses: 192.0.2.7/24 has bits set behind its prefix; "
-            "write the network 192.0.2.0/24 or the address 192.0.2.7"
-        ),
-    ),
-    (
-        {"ftp_allowed_addresses": ["2001:db8::1"], "ftp_ip_versions": ["ipv4"]},
-        "ftp_allowed_addresses: 2001:db8::1/128 is IPv6, but ftp_ip_versions asks for ipv4 only",
-    ),
-    (
-        {"ftp_chain_prefix": "A" * 20},
-        (
-            "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
-            f"as a chain name such as PREFIX-DATA-OUT holds 28, got '{'A' * 20}'"
-        ),
-    ),
-    (
-        {"ftp_chain_prefix": "MY FTP"},
-        (
-            "ftp_chain_prefix: must be 1 to 19 of A-Z a-z 0-9 _ and - (not first), "
-            "as a chain name such as PREFIX-DATA-OUT holds 28, got 'MY FTP'"
-        ),
     ),
     (
         {"ftp_tls": True},
@@ -309,10 +271,6 @@ BAD: list[tuple[dict[str, object], str]] = [
             "or set ftp_allowed_addresses"
         ),
     ),
-    ({"ftp_side": "gateway"}, "ftp_interface: must be set with ftp_side gateway, to where the clients are"),
-    ({"ftp_nat": True}, "ftp_nat: is for ftp_side gateway only, got True with ftp_side server"),
-    ({"ftp_position": "3"}, "value of ftp_position must be one of: auto, first, last, got: 3"),
-    ({"ftp_state": "gone"}, "value of ftp_state must be one of: present, absent, got: gone"),
 ]
 
 
