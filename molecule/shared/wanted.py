@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils import (
+    _boot,
+    _flows,
+    _options,
+    _plan,
+    _rule,
+    _ruleset,
+    _warnings,
+)
 from role import ROLE
 
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
@@ -52,6 +61,40 @@ def one_by_one() -> dict[str, Any]:
     rules += [replace(jump, connmark=None).arguments("both") for jump in jumps]
     chains = [{"table": table, "chain": chain} for table, chain in _flows.Chains("FTP").all() if table != "mangle"]
     return {"chains": chains, "helper_rules": helper_rules, "rules": rules}
+
+
+def foreign(number: int, ip_version: str) -> str:
+    """Return rules of others as iptables-save prints them: bans of single addresses, ports, states."""
+    icmp, network, bits = ("icmp", "10.", 32) if ip_version == "ipv4" else ("icmp6", "2001:db8::", 128)
+    lines = []
+    for index in range(number):
+        high, low, port = index >> 8, index & 255, index % 65535 + 1
+        peer = f"{network}{high >> 8}.{high & 255}.{low}/{bits}" if bits == 32 else f"{network}{high:x}:{low:x}/{bits}"
+        kinds = (
+            f"-A BANS -s {peer} -j REJECT --reject-with {icmp}-port-unreachable",
+            f"-A INPUT -s {peer} -j DROP",
+            f'-A INPUT -s {peer} -p tcp -m tcp --dport {port} -m comment --comment "ban {index}" -j DROP',
+            f"-A INPUT -s {peer} -p tcp -m multiport --dports 80,443,{port} -j ACCEPT",
+            f"-A INPUT -i eth{index % 7} -p tcp -m tcp --dport {port} -m conntrack --ctstate NEW -j ACCEPT",
+        )
+        lines.append(kinds[index % len(kinds)])
+    chains = ["*filter", ":INPUT DROP [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT DROP [0:0]", ":BANS - [0:0]"]
+    return "\n".join([*chains, "-A INPUT -j BANS", *lines, "-A INPUT -j DROP", "COMMIT", ""])
+
+
+def seconds_of_a_plan(number: int) -> float:
+    """Return the time of a processor that a plan takes on a host with so many rules of others for each IP version."""
+    printed = {version: foreign(number, version) for version in _options.IP_VERSIONS}
+    _rule.clauses.cache_clear()
+    start = process_time()
+    current = {version: _ruleset.parse(text, (*_plan.TABLES, "nat")) for version, text in printed.items()}
+    options = _options.parse({**DEFAULTS, "passive_ports": "50000:50999"}, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
+    plan = _plan.plan(options, current, {}, together=True)
+    for version, site in plan.sites.items():
+        site.warnings(_plan.PROGRAMS[version], plan.after[version])
+    _warnings.warnings(options, current, [])
+    _boot.files(options, plan.after, [], systemd=True, plugins=True)
+    return process_time() - start
 
 
 def parts(rules: str) -> tuple[list[str], list[str]]:

@@ -157,25 +157,27 @@ class Reader:
     def read(self, line: str) -> Read:
         """Return what a rule says."""
         found = self._read.get(line)
-        if found is None and self._from_anywhere and BAN.match(line):
-            found = self._read[line] = self._ban
         if found is None:
-            conditions = clauses(line)
-            match = self._match(conditions)
-            last = conditions[-1] if conditions else None
-            target = last.values[0] if last and last.option in ("-j", "-g") else None
-            rest = last.values[1:] if last and target else ()
-            goes = bool(last and last.option == "-g")
-            built_in = line.startswith(self._built_in)
-            if target == "RETURN" and built_in:
-                target = self._policy
-                # Who is named here is let in, rather than banned.
-                match = match._replace(maybe=match.banned)
-            effect = self._effect(line, match, target, rest) if match.banned else NONE
-            if goes and built_in:
-                self._by_policy(line, match, effect)
-            found = self._read[line] = Read(match, effect, target, goes)
+            ban = self._from_anywhere and BAN.match(line)
+            found = self._read[line] = self._ban if ban else self._take_apart(line)
         return found
+
+    def _take_apart(self, line: str) -> Read:
+        conditions = clauses(line)
+        match = self._match(conditions)
+        last = conditions[-1] if conditions else None
+        target = last.values[0] if last and last.option in ("-j", "-g") else None
+        rest = last.values[1:] if last and target else ()
+        goes = bool(last and last.option == "-g")
+        built_in = line.startswith(self._built_in)
+        if target == "RETURN" and built_in:
+            target = self._policy
+            # Who is named here is let in, rather than banned.
+            match = match._replace(maybe=match.banned)
+        effect = self._effect(line, match, target, rest) if match.banned else NONE
+        if goes and built_in:
+            self._by_policy(line, match, effect)
+        return Read(match, effect, target, goes)
 
     def _effect(self, line: str, match: Match, target: str | None, rest: tuple[str, ...]) -> Effect:
         if target in DROPPING:
@@ -231,6 +233,9 @@ class Reader:
         for line in lines:
             read = self.read(line)
             match, effect = read.match, read.effect
+            if read is self._ban:
+                found.bans |= reach
+                continue
             if not match.banned:
                 continue
             found.stops |= alive & effect.stops

@@ -38,7 +38,7 @@ class Plan:
     - finish: like prepare
     - sets: the ipsets that prepare creates
     - conflicts: why nothing can be done
-    - after: the rules of each IP version as they will be
+    - before, after: the rules of each IP version as they are, and as they will be
     - sites: the foreign rules of each IP version, as FTP meets them
     """
 
@@ -48,9 +48,14 @@ class Plan:
     rules: list[dict[str, Any]] = field(default_factory=list)
     finish: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
-    diff: str = ""
+    before: Mapping[str, Ruleset] = field(default_factory=dict)
     after: dict[str, Ruleset] = field(default_factory=dict)
     sites: dict[str, Site] = field(default_factory=dict)
+
+    @property
+    def diff(self) -> str:
+        """What changes, as a unified diff of what iptables-save and ip6tables-save print."""
+        return "".join(_diff(ip_version, self.before[ip_version], after) for ip_version, after in self.after.items())
 
     @property
     def places(self) -> bool:
@@ -81,7 +86,7 @@ def plan(
     :arg exact: whether a jump that stands further up than its place is moved, too
     :arg kept: the names of ipsets that are to be there although they are not asked for
     """
-    result = Plan()
+    result = Plan(before=current)
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
         site = result.sites[ip_version] = Site(options, ip_version, ruleset)
@@ -116,9 +121,6 @@ def plan(
         if name in sets and not live:
             result.finish.append(_command("ipset", "destroy", name))
     result.after = {ip_version: change.after for ip_version, change in changes.items()}
-    result.diff = "".join(
-        _diff(ip_version, ruleset, result.after[ip_version]) for ip_version, ruleset in current.items()
-    )
     return result
 
 
@@ -154,7 +156,7 @@ def undo(
     :arg kept: the names of ipsets that are to stay in any case
     """
     chains = Chains(prefix)
-    result = Plan(after={ip_version: ruleset.copy() for ip_version, ruleset in current.items()})
+    result = Plan(before=current, after={ip_version: ruleset.copy() for ip_version, ruleset in current.items()})
     for ip_version, ruleset in result.after.items():
         name = chains.live(ip_version)
         if name in before["sets"] and name not in sets:
@@ -163,9 +165,6 @@ def undo(
         result.finish += _restore(ip_version, lines)
         if name in sets and name not in before["sets"] and name not in kept:
             result.finish.append(_command("ipset", "destroy", name))
-    result.diff = "".join(
-        _diff(ip_version, ruleset, result.after[ip_version]) for ip_version, ruleset in current.items()
-    )
     return result
 
 

@@ -78,7 +78,6 @@ class Rule:
             ("-p", self.protocol),
         )
         states = ",".join(sorted(self.ctstate, key=_CTSTATES.index))
-        mark, flags = self.connmark or "", self.tcp_flags or ""
         for match, *options in (
             (
                 "multiport",
@@ -90,7 +89,7 @@ class Rule:
                 self.protocol,
                 ("--sport", _one(self.source_port)),
                 ("--dport", _one(self.destination_port)),
-                (*(["!"] if flags.startswith("!") else []), "--tcp-flags", *(flags.lstrip("!").split() or [None])),
+                _negatable("--tcp-flags", self.tcp_flags),
             ),
             ("addrtype", ("--dst-type", self.destination_type)),
             (
@@ -100,7 +99,7 @@ class Rule:
                 ("--ctexpire", self.ctexpire),
                 ("--ctdir", self.ctdir),
             ),
-            ("connmark", (*(["!"] if mark.startswith("!") else []), "--mark", mark.lstrip("!") or None)),
+            ("connmark", _negatable("--mark", self.connmark)),
             ("set", ("--match-set", self.live_set, self.live_end)),
             ("helper", ("--helper", self.helper if self.jump != "CT" else None)),
             ("comment", ("--comment", self.comment)),
@@ -162,6 +161,13 @@ def _one(ports: str | None) -> str | None:
 def _several(ports: str | None) -> str | None:
     """Return the ports where they are several, which is the match multiport's to say."""
     return ports if ports is not None and "," in ports else None
+
+
+def _negatable(option: str, value: str | None) -> tuple[str | None, ...]:
+    """Return an option with its words; an exclamation mark before them negates it."""
+    if value is None:
+        return option, None
+    return (*(["!"] if value.startswith("!") else []), option, *value.lstrip("!").split())
 
 
 def _flags(*flags: tuple[str | None, ...]) -> list[str]:

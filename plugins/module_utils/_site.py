@@ -62,18 +62,18 @@ class Site:
             return next((index for index, line in enumerate(lines) if MARK not in line), len(lines))
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump) & reader.likely
+        filters = jump.table == "filter"
         for index, line in enumerate(lines):
-            if MARK not in line:
-                effect = reader.effect(line)
-                if (effect.stops if jump.table == "filter" else effect.accepts) & its:
-                    return index
+            effect = reader.effect(line)
+            if (effect.stops if filters else effect.accepts) & its and MARK not in line:
+                return index
         return len(lines)
 
     def hinders(self, jump: Rule, lines: Iterable[str]) -> bool:
         """Tell whether any of the rules drops something of what a jump is for."""
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump)
-        return any(MARK not in line and reader.effect(line).bans & its for line in lines)
+        return any(reader.effect(line).bans & its and MARK not in line for line in lines)
 
     def untracked(self) -> list[str]:
         """Return the foreign rules after which no control connection gets our helper, whatever its addresses are."""

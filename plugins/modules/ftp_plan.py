@@ -602,7 +602,7 @@ def leave(
         remove=files.remove,
         write=files.write,
         enable=files.enable,
-        diff={"prepared": "".join(f"{line}\n" for line in shown) + plan.diff},
+        **({"diff": {"prepared": "".join(f"{line}\n" for line in shown) + plan.diff}} if module._diff else {}),  # noqa: SLF001
         **values,
     )
 
