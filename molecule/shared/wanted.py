@@ -94,6 +94,7 @@ def seconds_of_a_plan(number: int) -> float:
         site.warnings(_plan.PROGRAMS[version], plan.after[version])
     _warnings.warnings(options, current, [])
     _boot.files(options, plan.after, [], systemd=True, plugins=True)
+    assert plan.diff
     return process_time() - start
 
 

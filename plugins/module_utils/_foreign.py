@@ -24,7 +24,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import R
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 # How sure it is that a condition is true for a packet.
-# FALSE: for none. BANNED: for some single peers, which somebody has named or put into a set. MAYBE: nobody knows here.
+# FALSE: for none. BANNED: for some single peers, or far networks, which somebody has named or put into a set. MAYBE:
+# nobody knows here.
 # USUALLY: where there is not much traffic. PARTLY: on some of the interfaces that a wildcard stands for. TRUE: for all.
 FALSE, BANNED, MAYBE, USUALLY, PARTLY, TRUE = range(6)
 
@@ -120,11 +121,20 @@ class Read(NamedTuple):
 class Reader:
     """Reads the chains of one table for some packets."""
 
-    def __init__(self, ruleset: Ruleset, table: str, packets: Sequence[Packet], built_in: str) -> None:
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        table: str,
+        packets: Sequence[Packet],
+        built_in: str,
+        near: Sequence[str] | None = None,
+    ) -> None:
         """Read nothing yet.
 
         :arg built_in: the built-in chain that the packets pass
+        :arg near: the networks that the host is on, where it is known
         """
+        self._near = None if near is None else [network for network in map(_network, near) if network]
         # What leaves it is the policy's.
         self._built_in = f"-A {built_in} "
         self._policy = "DROP" if ruleset.policies.get((table, built_in)) == "DROP" else "ACCEPT"
@@ -290,7 +300,7 @@ class Reader:
             return Match(its, its, its, its, its)
         if clause.option in ("-s", "-d"):
             for source, destination, mask in self._ends:
-                sure = _address(clause, source if clause.option == "-s" else destination)
+                sure = _address(clause, source if clause.option == "-s" else destination, self._near)
                 masks[sure] |= mask
         else:
             value = _CONDITIONS.get(clause.option, _unknown)
@@ -425,15 +435,19 @@ def _bare(clause: Clause, _packet: Packet) -> int:
     return TRUE if clause.values[0] in ("tcp", "udp", "conntrack", "state", "comment", "rpfilter") else MAYBE
 
 
-def _address(clause: Clause, ends: tuple[str | None, ...]) -> int:
+def _address(clause: Clause, ends: tuple[str | None, ...], near: Sequence[Network] | None) -> int:
     text = clause.values[0]
     single = BANNED if text.endswith(("/32", "/128")) and not clause.negated and ends else MAYBE
     # The first octets of what no peer has.
     if text.startswith(("127.", "22", "23", "24", "25", "0.", "ff", "::1/")) and _nobody(text):
         return _is(0, clause)
-    network = None if not ends or None in ends else _network(text)
+    if not ends or (None in ends and (near is None or clause.negated or single == BANNED)):
+        return single
+    network = _network(text)
     if network is None:
         return single
+    if None in ends:
+        return MAYBE if any(network.overlaps(other) for other in near or ()) else BANNED
     among = [other for other in map(_network, filter(None, ends)) if other]
     if not any(network.overlaps(other) for other in among):
         return _is(0, clause)

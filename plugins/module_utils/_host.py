@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -63,6 +64,21 @@ def addresses(root: str = "/") -> list[str]:
     lines = [" ".join(row) for row in _rows(root, "proc/net/fib_trie")]
     local = [line for line, following in zip(lines, lines[1:]) if following == "/32 host LOCAL"]
     return list(dict.fromkeys(line.replace("|-- ", "") for line in local))
+
+
+def networks(root: str = "/") -> list[str]:
+    """Return the networks that the host is on, of both IP versions, each once."""
+    found = []
+    for row in _rows(root, "proc/net/route"):
+        if row[0] != "lo" and row[2] == "00000000" and row[7] != "00000000" and _usable(row[3]):
+            network, mask = (ipaddress.IPv4Address(int(text, 16).to_bytes(4, "little")) for text in (row[1], row[7]))
+            found.append(str(ipaddress.ip_network(f"{network}/{mask}")))
+    for row in _rows(root, "proc/net/if_inet6"):
+        # address index length scope flags interface; in hex
+        if row[5] != "lo":
+            address = ipaddress.IPv6Address(bytes.fromhex(row[0]))
+            found.append(str(ipaddress.ip_network(f"{address}/{int(row[2], 16)}", strict=False)))
+    return list(dict.fromkeys(found))
 
 
 def local_ports(root: str = "/") -> str | None:

@@ -77,6 +77,7 @@ def plan(
     together: bool,
     exact: bool = False,
     kept: Sequence[str] = (),
+    near: Sequence[str] | None = None,
 ) -> Plan:
     """Return what turns the current rules into those that the options ask for.
 
@@ -85,11 +86,12 @@ def plan(
     :arg together: whether one item may add a rule for both IP versions
     :arg exact: whether a jump that stands further up than its place is moved, too
     :arg kept: the names of ipsets that are to be there although they are not asked for
+    :arg near: the networks that the host is on
     """
     result = Plan(before=current)
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
-        site = result.sites[ip_version] = Site(options, ip_version, ruleset)
+        site = result.sites[ip_version] = Site(options, ip_version, ruleset, near)
         result.conflicts += _conflicts(options, ip_version, ruleset, sets, site)
         changes[ip_version] = _Changes(options, ip_version, ruleset, site, exact=exact)
     if result.conflicts:
@@ -558,6 +560,8 @@ def _label(arguments: Mapping[str, Any]) -> str:
 def _diff(ip_version: str, before: Ruleset, after: Ruleset) -> str:
     """Return a unified diff of the two tables, as iptables-save prints them."""
     name = f"{PROGRAMS[ip_version]}-save"
+    if before == after:
+        return ""
     return "".join(
         f"{line.rstrip()}\n"
         for line in difflib.unified_diff(_print(before), _print(after), f"{name} before", f"{name} after")

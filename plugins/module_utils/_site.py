@@ -33,8 +33,12 @@ NAMED = 10
 class Site:
     """The foreign rules of one IP version, as the packets of FTP meet them."""
 
-    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset) -> None:
-        """Read no rule yet."""
+    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset, near: Sequence[str] | None = None) -> None:
+        """Read no rule yet.
+
+        :arg near: the networks that the host is on; to drop all others is a ban. Without, that of a network is none.
+        """
+        self.near = near
         self.options = options
         self.ip_version = ip_version
         self.ruleset = ruleset
@@ -46,7 +50,7 @@ class Site:
         """Return who reads the rules for the packets that pass a built-in chain."""
         if (table, chain) not in self._readers:
             packets = _flows.packets(self.options, self.ip_version, table, chain, self._some_of)
-            self._readers[table, chain] = Reader(self.ruleset, table, packets, chain)
+            self._readers[table, chain] = Reader(self.ruleset, table, packets, chain, self.near)
         return self._readers[table, chain]
 
     def place(self, jump: Rule, lines: Sequence[str]) -> int:

@@ -602,7 +602,7 @@ def leave(
         remove=files.remove,
         write=files.write,
         enable=files.enable,
-        **({"diff": {"prepared": "".join(f"{line}\n" for line in shown) + plan.diff}} if module._diff else {}),  # noqa: SLF001
+        diff={"prepared": "".join(f"{line}\n" for line in shown) + plan.diff},
         **values,
     )
 
@@ -697,7 +697,7 @@ def main() -> None:
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
     together, exact = inputs["ip_versions_together"], inputs["exact"]
-    plan = _plan.plan(options, current, sets, together=together, exact=exact, kept=kept)
+    plan = _plan.plan(options, current, sets, together=together, exact=exact, kept=kept, near=_host.networks())
     check(module, options, plan)
     if wanted and plan.changed and "iptables" not in packages:
         check_extensions(module, options)

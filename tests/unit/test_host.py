@@ -130,6 +130,27 @@ def test_addresses_of_the_host(tmp_path: Path) -> None:
     assert _host.addresses(str(tmp_path)) == ["127.0.0.1", "172.20.0.2", "198.51.100.64"]
 
 
+ROUTES = """\
+Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
+eth0	00000000	010014AC	0003	0	0	0	00000000	0	0	0
+eth0	000014AC	00000000	0001	0	0	0	0000FFFF	0	0	0
+tun0	0000000A	010014AC	0003	0	0	0	000000FF	0	0	0
+"""
+INTERFACES = """\
+00000000000000000000000000000001 01 80 10 80       lo
+20010db8000000000000000000000002 02 40 00 80     eth0
+fe800000000000000042acfffe140002 02 40 20 80     eth0
+"""
+
+
+def test_networks_that_the_host_is_on(tmp_path: Path) -> None:
+    assert _host.networks(str(tmp_path)) == []
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/route").write_text(ROUTES, encoding="utf-8")
+    (tmp_path / "proc/net/if_inet6").write_text(INTERFACES, encoding="utf-8")
+    assert _host.networks(str(tmp_path)) == ["172.20.0.0/16", "2001:db8::/64", "fe80::/64"]
+
+
 def test_lists_of_packages_are_stale_with_apt_only(tmp_path: Path) -> None:
     assert not _host.stale_lists(str(tmp_path))
     (tmp_path / "etc").mkdir()

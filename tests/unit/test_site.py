@@ -322,3 +322,22 @@ def test_chains_that_share_chains_are_read_once() -> None:
     after = _plan.plan(options(), {"ipv4": current}, {}, together=True).after["ipv4"]
     assert time.process_time() - start < 1
     assert "FTP-IN" in after.chain("filter", "INPUT")[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "near", "named"),
+    [
+        ("-s 203.0.113.0/24 -j DROP", None, True),
+        ("-s 203.0.113.0/24 -j DROP", ["198.51.100.0/24"], False),
+        ("-s 203.0.113.0/24 -j DROP", ["203.0.113.64/26"], True),
+        ("! -s 203.0.113.0/24 -j DROP", ["198.51.100.0/24"], True),
+        ("-s 203.0.113.0/24 -p tcp -m tcp --dport 21 -j REJECT", ["198.51.100.0/24"], False),
+    ],
+)
+def test_ban_of_a_network_that_the_host_is_not_on_is_left_to_the_site(
+    rule: str, near: list[str] | None, named: bool
+) -> None:
+    current = ruleset(f"-A PREROUTING {rule}", table="raw")
+    plan = _plan.plan(options(), {"ipv4": current}, {}, together=True, near=near)
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    assert bool(warnings) is named

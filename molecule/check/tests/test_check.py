@@ -187,5 +187,5 @@ def test_old_names_of_extra_variables_are_an_error(name: str) -> None:
     command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY]
     done = subprocess.run([*command, "--extra-vars", f"{name}=x"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "from and report are called ftp_check_from and ftp_check_report; got " in done.stdout
+    assert "from and report are called ftp_check_from and ftp_check_report; got " in done.stdout + done.stderr
     assert "Look at the rules" not in done.stdout

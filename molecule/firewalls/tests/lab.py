@@ -30,6 +30,7 @@ CALLS = {"server": ("near", "site from near"), "client": ("site", "far"), "gatew
 # Ports that are to stay as open as they were: of the site, or of what is behind it.
 OTHERS = [22, 80, 1024, 3306, 8080, 40000, 50050, 60000]
 SECONDS, BLOCKED_SECONDS = 8, 2
+NEAR = ["198.51.100.0/24", "203.0.113.0/24", "2001:db8::/64", "2001:db8:1::/64"]
 INPUTS: dict[str, Any] = {
     "side": "server",
     "mode": "both",
@@ -154,7 +155,7 @@ class Lab:
         current = {
             f"ipv{ip_version}": _ruleset.parse(text, (*_plan.TABLES, "nat")) for ip_version, text in self.save().items()
         }
-        plan = _plan.plan(options, current, {}, together=False)
+        plan = _plan.plan(options, current, {}, together=False, near=NEAR)
         if plan.conflicts:
             return plan, plan.conflicts
         warnings = _warnings.warnings(options, current, [], root="/nowhere")
