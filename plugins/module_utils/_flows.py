@@ -581,9 +581,15 @@ def packets(
             for server_port, client_port, likely in _some_ports(flow, some_of):
                 source, destination = (client_port, server_port) if sender == "client" else (server_port, client_port)
                 for state, flags in kinds:
-                    each = replace(packet, flags=flags, source_port=source, destination_port=destination, likely=likely)
-                    # Before connections are tracked, no packet has a state.
-                    found[replace(each, state="INVALID" if table == "raw" else state)] = None
+                    each = packet._replace(
+                        # Before connections are tracked, no packet has a state.
+                        state="INVALID" if table == "raw" else state,
+                        flags=flags,
+                        source_port=source,
+                        destination_port=destination,
+                        likely=likely,
+                    )
+                    found[each] = None
     for jump in _own_icmp(options, ip_version) if chain == "OUTPUT" else ():
         found[Packet(str(jump.protocol), "RELATED", out_interface=jump.out_interface, destination=(None,))] = None
     return list(found)

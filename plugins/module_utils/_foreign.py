@@ -46,8 +46,7 @@ PORTS = {"--sport": (0,), "--sports": (0,), "--dport": (1,), "--dports": (1,), "
 PROTOCOLS = {"6": "tcp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """A packet, or one for each interface and address that it may have.
 
     - protocol: as iptables prints it

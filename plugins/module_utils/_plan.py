@@ -25,6 +25,8 @@ TABLES = ("raw", "mangle", "filter")
 _ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60")
 LIVE_SET = {"ipv4": ("hash:ip", "family", "inet", *_ROOM), "ipv6": ("hash:ip", "family", "inet6", *_ROOM)}
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+# Lines that a diff shows before and behind a change.
+CONTEXT = 3
 IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
 
 
@@ -559,13 +561,27 @@ def _label(arguments: Mapping[str, Any]) -> str:
 
 def _diff(ip_version: str, before: Ruleset, after: Ruleset) -> str:
     """Return a unified diff of the two tables, as iptables-save prints them."""
-    name = f"{PROGRAMS[ip_version]}-save"
     if before == after:
         return ""
+    name = f"{PROGRAMS[ip_version]}-save"
+    old, new = _print(before), _print(after)
+    # What is alike before the first change and behind the last may be long, and difflib is slow.
+    first = next((index for index, (one, other) in enumerate(zip(old, new)) if one != other), min(len(old), len(new)))
+    ends = zip(reversed(old[first:]), reversed(new[first:]))
+    alike = next((index for index, (one, other) in enumerate(ends) if one != other), 0)
+    start = max(first - CONTEXT, 0)
+    old, new = (lines[start : len(lines) - max(alike - CONTEXT, 0)] for lines in (old, new))
     return "".join(
-        f"{line.rstrip()}\n"
-        for line in difflib.unified_diff(_print(before), _print(after), f"{name} before", f"{name} after")
+        f"{_shifted(line.rstrip(), start)}\n"
+        for line in difflib.unified_diff(old, new, f"{name} before", f"{name} after", n=CONTEXT)
     )
+
+
+def _shifted(line: str, lines: int) -> str:
+    """Return a line of a unified diff that begins some lines further down."""
+    if not line.startswith("@@ "):
+        return line
+    return re.sub(r"(?<=[-+])\d+", lambda number: str(int(number[0]) + lines), line)
 
 
 def _print(ruleset: Ruleset) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _host, _marks
@@ -103,7 +102,7 @@ def _neighbours(options: Options, ruleset: Ruleset) -> list[str]:
     found = []
     for interface in options.interfaces + options.out_interfaces:
         packet = Packet("ipv6-icmp", "UNTRACKED", in_interface=interface, out_interface=interface)
-        packets = [replace(packet, icmp_type=icmp_type) for icmp_type in NEIGHBOUR]
+        packets = [packet._replace(icmp_type=icmp_type) for icmp_type in NEIGHBOUR]
         for chain in ("INPUT", "OUTPUT"):
             effect = Reader(ruleset, "filter", packets, chain).walk(ruleset.chain("filter", chain))
             pass_by_policy = 0 if ruleset.policies.get(("filter", chain)) == "DROP" else effect.leaves

@@ -375,6 +375,7 @@ conflicts:
   returned: when there are any; the module then fails
 """
 
+import gc
 import re
 from pathlib import Path
 from typing import Any
@@ -657,6 +658,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # The process ends before any of this is garbage, and with many rules it would be looked for all the time.
+    gc.disable()
     inputs: dict[str, Any] = module.params
     wanted = inputs["state"] == "present"
     asked = inputs["passive_ports"]

@@ -8,6 +8,7 @@ UPDATE_GOLDEN=1 writes plan.txt anew; read the difference before you commit it.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,18 @@ def test_diff_shows_what_moves() -> None:
         f"-{jump}",
     ]
     assert " -A INPUT -i eth0 -j DROP" in diff
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_diff_is_as_difflib_makes_it(case: str) -> None:
+    plan = planned(case)
+    expected = ""
+    for ip_version, after in plan.after.items():
+        program, before = f"{_plan.PROGRAMS[ip_version]}-save", rulesets(case)[ip_version]
+        tables = [_plan._print(ruleset) for ruleset in (before, after)]  # noqa: SLF001
+        lines = difflib.unified_diff(*tables, f"{program} before", f"{program} after")
+        expected += "".join(f"{line.rstrip()}\n" for line in lines)
+    assert plan.diff == expected
 
 
 def test_nothing_to_do_has_no_diff() -> None:
