@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import role  # noqa: F401 - finds the collection
+import role
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset, _warnings
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ftp import CURL, WAYS, Way
 from generator import WORDS, Firewall
 
-PROGRAMS = {4: "iptables", 6: "ip6tables"}
+PROGRAMS = dict(zip((4, 6), role.PROGRAMS, strict=True))
 ADDRESSES = {
     "near": {4: "198.51.100.2", 6: "2001:db8::2"},
     "far": {4: "203.0.113.2", 6: "2001:db8:1::2"},
