@@ -9,7 +9,7 @@
 SIDE := server
 # The longest first, so that none is left alone at the end.
 SCENARIOS := lifecycle legacy mutants matrix active passive default refusals
-PROOF := reboot survival firewalls sides neighbours attacks check zoo
+PROOF := reboot survival sides attacks neighbours firewalls check zoo
 VENV := .venv
 PUBLISH := .cache/publish
 COLLECTION := .cache/ansible_collections/hostfw/conntrack

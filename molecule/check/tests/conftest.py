@@ -17,13 +17,18 @@ def client() -> Host:
     return Host(CLIENT)
 
 
+@pytest.fixture(scope="session")
+def ftp() -> Host:
+    """The server."""
+    return Host(CLIENT.replace("client", "server"))
+
+
 @pytest.fixture
-def server(client: Host) -> Iterator[Host]:
+def server(ftp: Host, client: Host) -> Iterator[Host]:
     """A server with the rules of others, and vsftpd as it was; the client has no rules."""
-    host = Host(CLIENT.replace("client", "server"))
-    host.load(OTHERS)
-    yield host
-    configure(host)
+    ftp.load(OTHERS)
+    yield ftp
+    configure(ftp)
     client.load(["\n".join(OPEN)] * 2)
 
 

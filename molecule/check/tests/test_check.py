@@ -70,7 +70,7 @@ def test_cause_and_cure(
     settings: dict[str, str],
     away: list[str],
 ) -> None:
-    server.role(**inputs)
+    server.converge(**inputs)
     for host, commands in ((server, rules), (client, away)):
         for command in commands:
             host.shell.check_output(f"iptables {command}")
@@ -88,7 +88,7 @@ def test_cause_and_cure(
 
 
 def test_well_host_and_its_page(server: Host, tmp_path: Path) -> None:
-    server.role()
+    server.converge()
     page = tmp_path / "report.html"
     code, lines = check(server.name, page, ftp_verify=tried(server, download="five-megabytes"))
     assert code == 0
@@ -170,7 +170,7 @@ def test_what_could_not_be_tried_stays(server: Host, tmp_path: Path) -> None:
 
 
 def test_role_takes_back_what_does_not_pass(server: Host) -> None:
-    server.role()
+    server.converge()
     before = server.rules()
     closed = {"ftp_allowed_addresses": ["203.0.113.0/24"]}
     run = server.attempt(ftp_verify=tried(server, rescue="rollback"), **closed)
