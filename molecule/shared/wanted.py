@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _boot,
-    _flows,
+    _desired,
     _options,
     _plan,
     _rule,
@@ -34,21 +34,14 @@ def wanted(inputs: dict[str, Any]) -> list[str]:
     """
     given = {name.removeprefix("ftp_"): value for name, value in inputs.items()}
     options = _options.parse({**DEFAULTS, **given}, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
-    return sorted(
-        rule.line()
-        for ip_version in ("ipv4", "ipv6")
-        for rule in [
-            *_flows.rules(options, ip_version),
-            *_flows.guard(options, ip_version),
-            *_flows.jumps(options, ip_version),
-        ]
-    )
+    return sorted(rule.line() for ip_version in ("ipv4", "ipv6") for rule in _desired.of(options).rules[ip_version].all)
 
 
 def one_by_one() -> dict[str, Any]:
     """Return the rules of a host with the defaults as arguments of modules, without the guard and its marks."""
     options = _options.parse(DEFAULTS, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
-    plan = _plan.plan(options, {version: _ruleset.Ruleset() for version in _options.IP_VERSIONS}, {}, together=True)
+    desired = _desired.of(options)
+    plan = _plan.plan(desired, {version: _ruleset.Ruleset() for version in _options.IP_VERSIONS}, {}, together=True)
     helper_rules, rules = (
         [
             {name: value for name, value in rule.items() if name != "label"}
@@ -58,9 +51,9 @@ def one_by_one() -> dict[str, Any]:
         for items in (plan.helper_rules, plan.rules)
     )
     # What asks for a mark is no module's to add.
-    jumps = [jump for jump in _flows.jumps(options, "ipv4") if jump.table == "filter"]
+    jumps = [jump for jump in desired.rules["ipv4"].jumps if jump.table == "filter"]
     rules += [replace(jump, connmark=None).arguments("both") for jump in jumps]
-    chains = [{"table": table, "chain": chain} for table, chain in _flows.Chains("FTP").all() if table != "mangle"]
+    chains = [{"table": table, "chain": chain} for table, chain in desired.chains.all() if table != "mangle"]
     return {"chains": chains, "helper_rules": helper_rules, "rules": rules}
 
 
@@ -90,13 +83,14 @@ def seconds_of_a_plan(number: int) -> float:
     gc.collect()
     gc.disable()  # as the module does
     start = process_time()
-    current = {version: _ruleset.parse(text, (*_plan.TABLES, "nat")) for version, text in printed.items()}
+    current = {version: _ruleset.parse(text, (*_desired.TABLES, "nat")) for version, text in printed.items()}
     options = _options.parse({**DEFAULTS, "passive_ports": "50000:50999"}, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
-    plan = _plan.plan(options, current, {}, together=True)
+    desired = _desired.of(options)
+    plan = _plan.plan(desired, current, {}, together=True)
     for version, site in plan.sites.items():
-        site.warnings(_plan.PROGRAMS[version], plan.after[version])
+        site.warnings(_rule.PROGRAMS[version], plan.after[version])
     _warnings.warnings(options, current, [])
-    _boot.files(options, plan.after, [], systemd=True, plugins=True)
+    _boot.files(desired, plan.after, [], systemd=True, plugins=True)
     assert plan.diff
     took = process_time() - start
     gc.enable()

@@ -11,18 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK, Chains
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import (
-    LIVE_SET,
-    PROGRAMS,
-    TABLES,
-    live_sets,
-)
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule, same
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import LIVE_SET, OURS, TABLES, Chains, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, Rule, same
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._site import position_of
 
 FOLDER = "etc/hostfw-conntrack"
 UNITS = "etc/systemd/system"
@@ -162,7 +153,7 @@ missing() {
   # From the last place to the first, so that none moves another's.
   jumps "$(printf '%s\n' "$wanted" | grep -v -E -e "$names")" "$present" | sort -s -r -n -k 3,3
   # Jumps of ours that others have kept and loaded again.
-  printf '%s\n' "$present" | grep -F -e 'MARK' | grep -v -E -e "$names" | grep -v -x -F -e "$wanted" |
+  printf '%s\n' "$present" | grep -F -e 'OURS' | grep -v -E -e "$names" | grep -v -x -F -e "$wanted" |
     grep -E -e " -j ($(echo $own | tr ' ' '|'))\$" | sed 's/^-A/-D/'
 }
 
@@ -184,7 +175,7 @@ for program in iptables ip6tables; do
     done
   done
 done
-""".replace("MARK", MARK)
+""".replace("OURS", OURS)
 
 
 @dataclass
@@ -209,7 +200,7 @@ class Changes:
 
 
 def files(
-    options: Options,
+    desired: Desired,
     after: Mapping[str, Ruleset],
     modules: Sequence[str],
     *,
@@ -225,14 +216,15 @@ def files(
     :arg plugins: whether the host has netfilter-persistent
     :arg kept: the names of ipsets that are to be there although they are not asked for
     """
+    options = desired.options
     others = " ".join(dict.fromkeys([*OTHERS.split(), *options.restore_after]))
-    names = [*live_sets(options).values(), *kept]
+    names = [*desired.live_sets.values(), *kept]
     sets = sets_files(options.prefix, names, systemd=systemd, plugins=plugins, others=others)
     # Somebody may save the rules, which name the sets, whether ours are to last or not.
     if options.state == "absent" or not options.persistent:
         return sets if systemd or plugins else {}
     folder = f"{FOLDER}/{options.prefix}"
-    found = {f"{folder}/{PROGRAMS[ip_version]}": _rules(options, ip_version, after[ip_version]) for ip_version in after}
+    found = {f"{folder}/{PROGRAMS[ip_version]}": _rules(desired, ip_version, after[ip_version]) for ip_version in after}
     found = {path: text for path, text in found.items() if text}
     found.update(sets)
     found[f"{folder}/restore"] = SCRIPT
@@ -360,34 +352,32 @@ def restore(prefix: str) -> str:
     return f"sh /{FOLDER}/{prefix}/restore"
 
 
-def _rules(options: Options, ip_version: str, after: Ruleset) -> str:
+def _rules(desired: Desired, ip_version: str, after: Ruleset) -> str:
     """Return the chains and jumps of one IP version, as iptables-restore reads them.
 
     Before a jump, a comment says beside which foreign rule it stands, or that it is C(first) or C(last).
     C(-N) stands before chains that other instances use, too.
     """
-    rules = _flows.rules(options, ip_version)
-    guard = _flows.guard(options, ip_version)
-    jumps = _flows.jumps(options, ip_version)
+    rules = desired.rules[ip_version]
     lines: list[str] = []
-    for table in TABLES if rules else ():
-        chains = dict.fromkeys(rule.chain for rule in rules if rule.table == table)
-        lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
-        lines += [rule.line() for rule in rules if rule.table == table]
-        lines += [f"-N {chain}" for chain in dict.fromkeys(rule.chain for rule in guard if rule.table == table)]
+    for table in TABLES if rules.inside else ():
+        inside, guard, jumps = (
+            [rule for rule in part if rule.table == table] for part in (rules.inside, rules.guard, rules.jumps)
+        )
+        lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in dict.fromkeys(rule.chain for rule in inside))]
+        lines += [rule.line() for rule in inside]
+        lines += [f"-N {chain}" for chain in dict.fromkeys(rule.chain for rule in guard)]
         for rule in guard:
-            if rule.table == table:
-                lines += ["# last" if rule.jump == "DROP" else "# first", rule.line()]
+            lines += ["# last" if rule.jump == "DROP" else "# first", rule.line()]
         for jump in jumps:
-            if jump.table == table:
-                lines += [*_hint(options, after, jump), jump.line()]
+            lines += [*_hint(desired, after, jump), jump.line()]
         lines.append("COMMIT")
     return _lines(lines)
 
 
-def _hint(options: Options, after: Ruleset, jump: Rule) -> list[str]:
+def _hint(desired: Desired, after: Ruleset, jump: Rule) -> list[str]:
     """Return the comment that says where a jump stands."""
-    position = position_of(options, jump)
+    position = desired.position(jump)
     if position != "auto":
         return [f"# {position}"]
     lines = after.chain(jump.table, jump.chain)
@@ -395,7 +385,7 @@ def _hint(options: Options, after: Ruleset, jump: Rule) -> list[str]:
     index = next(index for index, line in enumerate(lines) if same(line, printed))
     for words, beside in (("before", lines[index + 1 :]), ("after", lines[index - 1 :: -1] if index else [])):
         for line in beside:
-            if MARK not in line and "\n" not in line:
+            if OURS not in line and "\n" not in line:
                 return [f"# {words} {line}"]
     return []
 

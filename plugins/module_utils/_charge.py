@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import covers
@@ -81,12 +80,13 @@ def firewalld(root: str = "/") -> bool:
     return False
 
 
-def conflicts(options: Options, nft: str, *, firewalld_runs: bool) -> list[str]:
+def conflicts(desired: Desired, nft: str, *, firewalld_runs: bool) -> list[str]:
     """Return who else must let FTP through, each with how.
 
     :arg nft: what C(nft --json --terse list ruleset) prints; empty where there is no nft
     """
-    if not any(_flows.ends(options, ip_version) for ip_version in IP_VERSIONS):
+    options = desired.options
+    if not any(desired.rules[ip_version].jumps for ip_version in IP_VERSIONS):
         return []
     found = [FIREWALLD.format(how=firewalld_allows(options))] if firewalld_runs else []
     chains = parse(nft)
@@ -94,8 +94,8 @@ def conflicts(options: Options, nft: str, *, firewalld_runs: bool) -> list[str]:
     for chain in chains.values():
         if firewalld_runs and chain.table == "firewalld":
             continue
-        rules = accepting(options, chain)
-        if not rules or not drops(options, chains, chain, sets):
+        rules = accepting(desired, chain)
+        if not rules or not drops(desired, chains, chain, sets):
             continue
         if chain.hook == "prerouting" and chain.priority <= CONNTRACK:
             found.append(EARLY.format(chain=chain.name, family=chain.family, table=chain.table))
@@ -222,14 +222,16 @@ class _Packet:
 
 
 def drops(
-    options: Options,
+    desired: Desired,
     chains: Mapping[tuple[str, str, str], Chain],
     chain: Chain,
     sets: Mapping[tuple[str, str, str], list[Any]],
 ) -> bool:
     """Tell whether a base chain drops what none of its rules names, or control connections."""
+    options = desired.options
     packets = [_Packet(options, chains, sets, {})]
-    ways = {jump.chain: None for jump in _flows.jumps(options, FAMILIES[chain.family][0]) if jump.table == "filter"}
+    jumps = desired.rules[FAMILIES[chain.family][0]].jumps
+    ways = {jump.chain: None for jump in jumps if jump.table == "filter"}
     here = [way for way in ways if way in HOOKS[str(chain.hook)]]
     for port in map(int, options.control_ports):
         outwards = options.side == "client"
@@ -323,13 +325,13 @@ def _fulfilled(packet: _Packet, chain: Chain, match: Mapping[str, Any]) -> bool:
     return False
 
 
-def accepting(options: Options, chain: Chain) -> list[str]:
+def accepting(desired: Desired, chain: Chain) -> list[str]:
     """Return the conditions of the nftables rules that accept in a base chain what our chains accept."""
     found: list[str] = []
     for ip_version in FAMILIES[chain.family]:
-        rules = [rule for rule in _flows.rules(options, ip_version) if rule.table == "filter"]
-        inside = [name for _table, name in Chains(options.prefix).all()]
-        for jump in _flows.jumps(options, ip_version):
+        rules = [rule for rule in desired.rules[ip_version].inside if rule.table == "filter"]
+        inside = [name for _table, name in desired.chains.all()]
+        for jump in desired.rules[ip_version].jumps:
             if jump.table != "filter" or jump.chain not in HOOKS.get(str(chain.hook), ()):
                 continue
             for rule in rules:

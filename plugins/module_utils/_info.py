@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import GUARD, MARK
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import GUARD, OURS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import comment_of, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
 
@@ -64,13 +64,13 @@ def counters(saved: str, ip_version: str, prefix: str) -> list[dict[str, Any]]:
         comment = comment_of(rule) or ""
         target = target_of(rule) or ""
         ours = any(name.startswith(f"{prefix}-") or name in GUARD.values() for name in (chain, target))
-        if comment.startswith(MARK) and ours:
+        if comment.startswith(OURS) and ours:
             found.append(
                 {
                     "ip_version": ip_version,
                     "table": table,
                     "chain": chain,
-                    "words": comment.removeprefix(MARK),
+                    "words": comment.removeprefix(OURS),
                     "rule": rule,
                     "packets": int(packets),
                     "bytes": int(size),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import SIDES, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import ours
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import HIGH_PORTS, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, clauses, comment_of, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, covers
@@ -50,7 +50,7 @@ def warnings(options: Options, program: str, ruleset: Ruleset) -> list[str]:
             line for chain in ruleset.tables.get(table, {}).values() for line in chain if "connmark" in line.lower()
         }
         for line in _met(options, ruleset, table) if lines else ():
-            if line in lines and not (comment_of(line) or "").startswith(_flows.MARK):
+            if line in lines and not (comment_of(line) or "").startswith(OURS):
                 found += [_warning(program, table, line, ours, use) for use in uses(line, ours) if use.bits & ours]
     return found
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From the options and the state of the host to what is to be done: desired minus current."""
+"""What is to be done on a host: desired minus current."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import GUARD, MARK, Chains
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule, comment_of, same, target_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import (
+    GUARD,
+    LIVE_SET,
+    OURS,
+    TABLES,
+    Chains,
+    Desired,
+)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import HELPER
+from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, Rule, comment_of, same, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._site import Site, position_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._site import Site
 
-TABLES = ("raw", "mangle", "filter")
-# The timeout, in seconds, is renewed by each packet of the control connection; a client opens its data connection
-# right after one. The kernel does not enlarge a set from a packet's path: its hash has room for all from the start.
-_ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60")
-LIVE_SET = {"ipv4": ("hash:ip", "family", "inet", *_ROOM), "ipv6": ("hash:ip", "family", "inet6", *_ROOM)}
-PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # Lines that a diff shows before and behind a change.
 CONTEXT = 3
 IP_VERSION_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
@@ -72,7 +73,7 @@ class Plan:
 
 
 def plan(
-    options: Options,
+    desired: Desired,
     current: Mapping[str, Ruleset],
     sets: Mapping[str, str],
     *,
@@ -81,7 +82,7 @@ def plan(
     kept: Sequence[str] = (),
     near: Sequence[str] | None = None,
 ) -> Plan:
-    """Return what turns the current rules into those that the options ask for.
+    """Return what turns the current rules into the desired ones.
 
     :arg current: the rules of each IP version that can be read on the host
     :arg sets: the type and the family of each ipset of the host, such as V(hash:ip inet)
@@ -93,9 +94,9 @@ def plan(
     result = Plan(before=current)
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
-        site = result.sites[ip_version] = Site(options, ip_version, ruleset, near)
-        result.conflicts += _conflicts(options, ip_version, ruleset, sets, site)
-        changes[ip_version] = _Changes(options, ip_version, ruleset, site, exact=exact)
+        site = result.sites[ip_version] = Site(desired, ip_version, ruleset, near)
+        result.conflicts += _conflicts(desired, ip_version, ruleset, sets, site)
+        changes[ip_version] = _Changes(desired, ip_version, ruleset, site, exact=exact)
     if result.conflicts:
         result.conflicts = list(dict.fromkeys(result.conflicts))
         return result
@@ -113,10 +114,9 @@ def plan(
     result.rules += _merge(jumps, together=together and alike)
     for arguments in result.helper_rules + result.rules:
         arguments["label"] = _label(arguments)
-    wanted = live_sets(options)
     for ip_version, change in changes.items():
-        name = Chains(options.prefix).live(ip_version)
-        live = ip_version in wanted or name in kept
+        name = desired.chains.live(ip_version)
+        live = ip_version in desired.live_sets or name in kept
         if live and name not in sets:
             result.sets.append(name)
             result.prepare.append(_command("ipset", "-exist", "create", name, *LIVE_SET[ip_version]))
@@ -126,12 +126,6 @@ def plan(
             result.finish.append(_command("ipset", "destroy", name))
     result.after = {ip_version: change.after for ip_version, change in changes.items()}
     return result
-
-
-def live_sets(options: Options) -> dict[str, str]:
-    """Return the name of the set of live addresses of each IP version that wants one."""
-    asked = [name for name in IP_VERSIONS if options.live_over(name) and _flows.ends(options, name)]
-    return {ip_version: Chains(options.prefix).live(ip_version) for ip_version in asked}
 
 
 def snapshot(prefix: str, current: Mapping[str, Ruleset], sets: Mapping[str, str]) -> dict[str, Any]:
@@ -236,10 +230,10 @@ def _of_others(chains: Chains, lines: Sequence[str]) -> list[str]:
     return [*jumps, *(line for line in found if target_of(line) == "DROP")] if jumps else []
 
 
-def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str], site: Site) -> list[str]:
-    """Return why the rules of one IP version cannot become what the options ask for."""
+def _conflicts(desired: Desired, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str], site: Site) -> list[str]:
+    """Return why the rules of one IP version cannot become the desired ones."""
     found = []
-    chains = Chains(options.prefix)
+    options, chains = desired.options, desired.chains
     name = chains.live(ip_version)
     own = f"{LIVE_SET[ip_version][0]} {LIVE_SET[ip_version][2]}"
     if options.live_over(ip_version) and sets.get(name, own) != own:
@@ -254,12 +248,12 @@ def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mappin
                 "(iptables-save: table is incompatible); move them to a table of another name"
             )
     foreign = _foreign_chains(ruleset, chains)
-    if _flows.ends(options, ip_version):
-        found += _guard_conflicts(options, ip_version, ruleset)
+    if desired.rules[ip_version].jumps:
+        found += _guard_conflicts(desired, ip_version, ruleset)
         found += [
             f"a rule in table raw ({ip_version}) keeps FTP from the helper, without which no file passes: {line}; let "
             "it spare FTP's control connections and data connections, or give the control connections the helper "
-            f"there (-j CT --helper {_flows.HELPER})"
+            f"there (-j CT --helper {HELPER})"
             for line in site.untracked()
         ]
         for (table, name), line in foreign.items():
@@ -276,11 +270,10 @@ def _conflicts(options: Options, ip_version: str, ruleset: Ruleset, sets: Mappin
     return found
 
 
-def _guard_conflicts(options: Options, ip_version: str, ruleset: Ruleset) -> list[str]:
+def _guard_conflicts(desired: Desired, ip_version: str, ruleset: Ruleset) -> list[str]:
     """Return why an instance cannot enter the chains that all share."""
     found = []
-    chains = Chains(options.prefix)
-    drops = {rule.chain: rule.line() for rule in _flows.guard(options, ip_version) if rule.jump == "DROP"}
+    drops = {rule.chain: rule.line() for rule in desired.rules[ip_version].guard if rule.jump == "DROP"}
     for chain, drop in drops.items():
         lines = ruleset.chain("mangle", chain)
         if lines and not any(_marked(line) for line in lines):
@@ -289,9 +282,9 @@ def _guard_conflicts(options: Options, ip_version: str, ruleset: Ruleset) -> lis
                 f"not make: {lines[0]}; rename that chain"
             )
         other = next((line for line in lines if target_of(line) == "DROP" and not same(line, drop)), None)
-        if other and _of_others(chains, lines):
+        if other and _of_others(desired.chains, lines):
             found.append(
-                f"ftp_connmark: must be the same for all instances on a host, got {_flows.marks(options).both:#x} "
+                f"ftp_connmark: must be the same for all instances on a host, got {desired.marks.both:#x} "
                 f"beside this rule of another one: {other}"
             )
     return found[:1]
@@ -334,13 +327,13 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], s
 class _Changes:
     """What one IP version needs, worked out on a copy of its rules that ends as they will."""
 
-    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset, site: Site, *, exact: bool) -> None:
+    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, site: Site, *, exact: bool) -> None:
         """Work it out, in the order in which it will be carried out."""
         self.exact = exact
         self.site = site
-        self.options = options
+        self.desired = desired
         self.ip_version = ip_version
-        self.own = Chains(options.prefix)
+        self.own = desired.chains
         self.after = ruleset.copy()
         self.rules: list[Rule] = []
         # the arguments of the jumps, with their place
@@ -351,21 +344,19 @@ class _Changes:
 
         if _foreign_chains(ruleset, self.own):
             return
-        wanted_rules = _flows.rules(options, ip_version)
-        guard = _flows.guard(options, ip_version)
-        wanted_jumps = _flows.jumps(options, ip_version)
-        self.add_chains(wanted_rules)
-        self.write_chains([rule for rule in wanted_rules if rule.table == "mangle"])
-        self.add_rules([rule for rule in wanted_rules if rule.table != "mangle"])
-        self.add_guard(guard)
-        for jump in wanted_jumps:
+        rules = desired.rules[ip_version]
+        self.add_chains(rules.inside)
+        self.write_chains([rule for rule in rules.inside if rule.table == "mangle"])
+        self.add_rules([rule for rule in rules.inside if rule.table != "mangle"])
+        self.add_guard(rules.guard)
+        for jump in rules.jumps:
             self.add_jump(jump)
         # From here on in one transaction for each table, so that nothing is missing for a moment.
-        for jump in wanted_jumps:
+        for jump in rules.jumps:
             self.move_jump(jump)
-        self.remove_rules([*wanted_rules, *guard, *wanted_jumps])
+        self.remove_rules(rules.all)
         self.remove_guard()
-        self.remove_chains(wanted_rules)
+        self.remove_chains(rules.inside)
 
     def add_chains(self, wanted: Sequence[Rule]) -> None:
         """Add the chains that are missing for the rules."""
@@ -423,7 +414,7 @@ class _Changes:
         lines = self.after.chain(jump.table, jump.chain)
         place = self.site.place(jump, lines)
         between = lines[index + 1 : place]
-        if self.exact or position_of(self.options, jump) == "last":
+        if self.exact or self.desired.position(jump) == "last":
             return index <= place and all(map(_marked, between))
         return index <= place and not self.site.hinders(jump, between)
 
@@ -471,7 +462,7 @@ class _Changes:
                 here = [rule.line() for rule in wanted if (rule.table, rule.chain) == (table, chain)]
                 kept: list[str] = []
                 for line in lines:
-                    if not own and MARK not in line:
+                    if not own and OURS not in line:
                         kept.append(line)
                         continue
                     foreign = not own and not ours(line, self.own) and not self.of_old_guard(line, wanted)
@@ -529,7 +520,7 @@ def _command(*argv: str, stdin: str = "") -> dict[str, Any]:
 
 
 def _marked(line: str) -> bool:
-    return MARK in line and (comment_of(line) or "").startswith(MARK)
+    return OURS in line and (comment_of(line) or "").startswith(OURS)
 
 
 def _merge(items: Mapping[str, Sequence[dict[str, Any]]], *, together: bool) -> list[dict[str, Any]]:
@@ -556,7 +547,7 @@ def _label(arguments: Mapping[str, Any]) -> str:
     """Return a rule in words."""
     peer = arguments.get("source") or arguments.get("destination")
     where = IP_VERSION_WORDS[arguments["ip_version"]]
-    return f"{arguments['chain']}: {arguments['comment'][len(MARK) :]} ({peer or where})"
+    return f"{arguments['chain']}: {arguments['comment'][len(OURS) :]} ({peer or where})"
 
 
 def _diff(ip_version: str, before: Ruleset, after: Ruleset) -> str:

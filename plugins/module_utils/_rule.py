@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # The order in which libxt_conntrack prints --ctstate, whatever the order it was given in.
 _CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
 

@@ -11,10 +11,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import HELPER
 from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Effect, Reader
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
 
@@ -33,13 +33,13 @@ NAMED = 10
 class Site:
     """The foreign rules of one IP version, as the packets of FTP meet them."""
 
-    def __init__(self, options: Options, ip_version: str, ruleset: Ruleset, near: Sequence[str] | None = None) -> None:
+    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, near: Sequence[str] | None = None) -> None:
         """Read no rule yet.
 
         :arg near: the networks that the host is on; to drop all others is a ban. Without, that of a network is none.
         """
         self.near = near
-        self.options = options
+        self.desired = desired
         self.ip_version = ip_version
         self.ruleset = ruleset
         self._cuts: list[int] | None = None
@@ -49,7 +49,7 @@ class Site:
     def reader(self, table: str, chain: str) -> Reader:
         """Return who reads the rules for the packets that pass a built-in chain."""
         if (table, chain) not in self._readers:
-            packets = _flows.packets(self.options, self.ip_version, table, chain, self._some_of)
+            packets = _desired.packets(self.desired, self.ip_version, table, chain, self._some_of)
             self._readers[table, chain] = Reader(self.ruleset, table, packets, chain, self.near)
         return self._readers[table, chain]
 
@@ -59,17 +59,17 @@ class Site:
         In table filter it goes before what stops FTP wherever it is from; what is for some only stays before it, such
         as bans. In the others, it goes before what may keep FTP from it.
         """
-        position = position_of(self.options, jump)
+        position = self.desired.position(jump)
         if position == "last":
             return len(lines)
         if position == "first":
-            return next((index for index, line in enumerate(lines) if MARK not in line), len(lines))
+            return next((index for index, line in enumerate(lines) if OURS not in line), len(lines))
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump) & reader.likely
         filters = jump.table == "filter"
         for index, line in enumerate(lines):
             effect = reader.effect(line)
-            if (effect.stops if filters else effect.accepts) & its and MARK not in line:
+            if (effect.stops if filters else effect.accepts) & its and OURS not in line:
                 return index
         return len(lines)
 
@@ -77,7 +77,7 @@ class Site:
         """Tell whether any of the rules drops something of what a jump is for."""
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump)
-        return any(reader.effect(line).bans & its and MARK not in line for line in lines)
+        return any(reader.effect(line).bans & its and OURS not in line for line in lines)
 
     def untracked(self) -> list[str]:
         """Return the foreign rules after which no control connection gets our helper, whatever its addresses are."""
@@ -117,18 +117,18 @@ class Site:
     def _before_the_jumps(self, after: Ruleset) -> list[str]:
         """Return the rules of table filter that may drop FTP before it meets our jumps."""
         found: dict[str, None] = {}
-        for jump in _flows.jumps(self.options, self.ip_version):
+        for jump in self.desired.rules[self.ip_version].jumps:
             lines, printed = after.chain(jump.table, jump.chain), jump.line()
             if jump.table == "filter" and printed in lines:
                 reader = self.reader("filter", jump.chain)
                 its = self._its(reader, jump)
-                before = [line for line in lines[: lines.index(printed)] if MARK not in line]
+                before = [line for line in lines[: lines.index(printed)] if OURS not in line]
                 found.update({line: None for line, mask in reader.walk(before).drops.items() if mask & its})
         return list(found)
 
     def _its(self, reader: Reader, jump: Rule) -> int:
         """Return the packets that a jump is for."""
-        return reader.those(lambda packet: _flows.takes(jump, packet))
+        return reader.those(lambda packet: _desired.takes(jump, packet))
 
     def _some_of(self, ports: str) -> list[int]:
         """Return a port of each piece into which foreign rules cut a range, that of the largest piece first."""
@@ -145,13 +145,13 @@ class Site:
 
     def _warning(self, program: str, table: str, line: str) -> str:
         cure = "let it spare FTP"
-        if table == "filter" and self.options.position != "first":
+        if table == "filter" and self.desired.options.position != "first":
             cure += ", or set ftp_position to first"
         return f"{program}: a rule in table {table} may drop FTP before it meets the role's: {line}; if so, {cure}"
 
     def _met(self, table: str, chain: str) -> Effect:
         """Return what the foreign rules of a built-in chain do."""
-        return self.reader(table, chain).walk(line for line in self.ruleset.chain(table, chain) if MARK not in line)
+        return self.reader(table, chain).walk(line for line in self.ruleset.chain(table, chain) if OURS not in line)
 
     def _tracked(self, reader: Reader, line: str) -> int:
         """Return the packets that a rule of table raw must not be for.
@@ -159,19 +159,14 @@ class Site:
         Where others assign the helper, they may have put all of FTP into one zone.
         """
         zoned = "--zone" in line and not any(
-            f"--helper {_flows.HELPER}" in rule and MARK not in rule
+            f"--helper {HELPER}" in rule and OURS not in rule
             for rules in self.ruleset.tables["raw"].values()
             for rule in rules
         )
         if zoned or "NOTRACK" in line or "--notrack" in line:
             return reader.all
-        ports = self.options.control_ports
+        ports = self.desired.options.control_ports
         return reader.those(lambda packet: not packet.reply and str(packet.destination_port) in ports)
-
-
-def position_of(options: Options, jump: Rule) -> str:
-    """Return the position of a jump; that which is asked for counts in table filter."""
-    return options.position if jump.table == "filter" else "auto"
 
 
 def cuts(ruleset: Ruleset) -> list[int]:

@@ -14,9 +14,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import MARK, Chains
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import live_sets
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS, Chains, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS
 
 # Each file of saved rules, and the command that saves them anew.
 RULES = {
@@ -47,11 +46,11 @@ def sets(prefix: str, stores: Mapping[str, list[str]]) -> list[str]:
     return [name for name in _names(prefix) if name in saved]
 
 
-def warnings(options: Options, stores: Mapping[str, list[str]]) -> list[str]:
+def warnings(desired: Desired, stores: Mapping[str, list[str]]) -> list[str]:
     """Return a warning for each file that brings back at boot what is not asked for any more."""
     found = []
-    prefix = options.prefix
-    wanted = live_sets(options).values()
+    prefix = desired.options.prefix
+    wanted = desired.live_sets.values()
     for path, lines in stores.items():
         anew = {**RULES, **SETS}[path]
         if path in SETS:
@@ -62,7 +61,7 @@ def warnings(options: Options, stores: Mapping[str, list[str]]) -> list[str]:
                 if name not in wanted and any(line.startswith(f"create {name} ") for line in lines)
             ]
             continue
-        ours = _rules(prefix, lines) if options.state == "absent" else []
+        ours = _rules(prefix, lines) if desired.options.state == "absent" else []
         if ours:
             found.append(
                 f"/{path} holds rules of this role, and brings them back at boot: {ours[0]}; save the rules anew: "
@@ -91,5 +90,5 @@ def _rules(prefix: str, lines: list[str]) -> list[str]:
     """Return the rules of an instance, without their counters."""
     names = "|".join({re.escape(name) for _table, name in Chains(prefix).all()})
     ours = re.compile(rf"(?:^|\] )(-A (?:{names}) .*|-A .* -j (?:{names}))$")
-    matches = [ours.search(line) for line in lines if MARK in line]
+    matches = [ours.search(line) for line in lines if OURS in line]
     return [match[1] for match in matches if match]

@@ -13,8 +13,7 @@ from pathlib import Path
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _host, _marks
 from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Packet, Reader
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, clauses, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, covers
 from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
 

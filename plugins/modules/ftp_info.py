@@ -109,9 +109,10 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _host,
     _info,
     _options,
-    _plan,
     _ruleset,
 )
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import TABLES
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS
 
 
 def main() -> None:
@@ -125,14 +126,14 @@ def main() -> None:
     current: dict[str, _ruleset.Ruleset] = {}
     variant = "none"
     for ip_version in _options.IP_VERSIONS:
-        path = module.get_bin_path(f"{_plan.PROGRAMS[ip_version]}-save", opt_dirs=_commands.SBIN)
+        path = module.get_bin_path(f"{PROGRAMS[ip_version]}-save", opt_dirs=_commands.SBIN)
         if path is None:
             continue
         variant = "nf_tables" if "nft" in Path(path).resolve().name else "legacy"
         code, out, err = module.run_command([path, "--counters"])
         if code != 0:
             module.fail_json(msg=f"{path} failed: {err.strip()}; the rules want root (become: true)")
-        current[ip_version] = _ruleset.parse(out, (*_plan.TABLES, "nat"))
+        current[ip_version] = _ruleset.parse(out, (*TABLES, "nat"))
         rules += _info.counters(out, ip_version, prefix)
     ready = _host.helper_ready(_host.HELPER)
     module.exit_json(

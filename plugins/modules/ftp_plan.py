@@ -385,8 +385,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _boot,
     _charge,
     _commands,
+    _desired,
     _extensions,
-    _flows,
     _host,
     _instances,
     _options,
@@ -396,7 +396,9 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _stores,
     _warnings,
 )
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import TABLES, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS
 
 # What the role does not ask its user for.
 INTERNAL = ("ip_versions_together", "exact", "undo", "earlier", "variables")
@@ -407,7 +409,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
     current: dict[str, _ruleset.Ruleset] = {}
     packages = []
     for ip_version in _options.IP_VERSIONS:
-        program = f"{_plan.PROGRAMS[ip_version]}-save"
+        program = f"{PROGRAMS[ip_version]}-save"
         path = module.get_bin_path(program, opt_dirs=_commands.SBIN)
         asked = ip_version in options.peers
         if path is None:
@@ -420,7 +422,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
             warn_of_other_variant(module, path)
         if code == 0:
             try:
-                current[ip_version] = _ruleset.parse(out, (*_plan.TABLES, "nat"))
+                current[ip_version] = _ruleset.parse(out, (*TABLES, "nat"))
             except ValueError as exc:
                 module.fail_json(msg=f"{program}: {exc}")
         elif asked or "Permission denied" in err:
@@ -437,7 +439,7 @@ def warn_of_other_variant(module: AnsibleModule, path: str) -> None:
     if found is None:
         return
     _code, out, _err = module.run_command([found])
-    ruleset = _ruleset.parse(out, _plan.TABLES)
+    ruleset = _ruleset.parse(out, TABLES)
     rules = any(lines for chains in ruleset.tables.values() for lines in chains.values())
     if rules or not set(ruleset.policies.values()) <= {"ACCEPT", "-"}:
         uses, others = (name.removesuffix("-save") for name in (here, other))
@@ -470,7 +472,7 @@ def standing_interfaces(module: AnsibleModule, names: list[str], defaults: list[
     if asked <= {*names, "any"} and (inputs["interface"] or defaults):
         return []
     texts = list(_boot.read(prefix).values())
-    for program in _plan.PROGRAMS.values():
+    for program in PROGRAMS.values():
         path = module.get_bin_path(f"{program}-save", opt_dirs=_commands.SBIN)
         if path is not None:
             texts.append(module.run_command([path])[1])
@@ -543,11 +545,11 @@ def add_packages(module: AnsibleModule, options: Options, packages: list[str], l
         )
 
 
-def check(module: AnsibleModule, options: Options, plan: _plan.Plan) -> None:
+def check(module: AnsibleModule, desired: Desired, plan: _plan.Plan) -> None:
     """Fail where nothing can be done, or where it would be in vain."""
-    wanted = options.state == "present"
+    wanted = desired.options.state == "present"
     in_charge = (
-        _charge.conflicts(options, _commands.nftables(module), firewalld_runs=_charge.firewalld()) if wanted else []
+        _charge.conflicts(desired, _commands.nftables(module), firewalld_runs=_charge.firewalld()) if wanted else []
     )
     ignored = in_charge if module.params["ignore_conflicts"] else []
     for conflict in ignored:
@@ -557,12 +559,12 @@ def check(module: AnsibleModule, options: Options, plan: _plan.Plan) -> None:
         module.fail_json(msg="; ".join(conflicts), conflicts=conflicts)
 
 
-def check_extensions(module: AnsibleModule, options: Options) -> None:
+def check_extensions(module: AnsibleModule, desired: Desired) -> None:
     """Fail where a match or target is missing that the rules need."""
     lacking: dict[_extensions.Extension, bool] = {}
-    for ip_version, name in _plan.PROGRAMS.items():
+    for ip_version, name in PROGRAMS.items():
         program = module.get_bin_path(name, opt_dirs=_commands.SBIN)
-        rules = [rule for part in (_flows.rules, _flows.guard, _flows.jumps) for rule in part(options, ip_version)]
+        rules = desired.rules[ip_version].all
         if program and rules:
             lacking.update(_extensions.missing(program, _extensions.needed(rules), module.run_command))
     if lacking:
@@ -683,6 +685,7 @@ def main() -> None:
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
+    desired = _desired.of(options)
     current, packages = read(module, options)
     sets = read_sets(module, options)
     before = _plan.snapshot(options.prefix, current, sets) | {"files": _boot.read(options.prefix)}
@@ -700,20 +703,20 @@ def main() -> None:
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
     together, exact = inputs["ip_versions_together"], inputs["exact"]
-    plan = _plan.plan(options, current, sets, together=together, exact=exact, kept=kept, near=_host.networks())
-    check(module, options, plan)
+    plan = _plan.plan(desired, current, sets, together=together, exact=exact, kept=kept, near=_host.networks())
+    check(module, desired, plan)
     if wanted and plan.changed and "iptables" not in packages:
-        check_extensions(module, options)
+        check_extensions(module, desired)
     warn_of_inputs(module, options, current)
-    warnings = _warnings.warnings(options, current, servers) + _stores.warnings(options, stores)
+    warnings = _warnings.warnings(options, current, servers) + _stores.warnings(desired, stores)
     for ip_version, site in plan.sites.items():
-        warnings += site.warnings(_plan.PROGRAMS[ip_version], plan.after[ip_version])
+        warnings += site.warnings(PROGRAMS[ip_version], plan.after[ip_version])
     if wanted and options.side == "server" and options.passive and asked == "auto":
         warnings += _servers.unbounded(servers)
     for warning in warnings:
         module.warn(warning)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
-    wanted_files = _boot.files(options, plan.after, loadable, systemd=systemd, plugins=plugins, kept=kept)
+    wanted_files = _boot.files(desired, plan.after, loadable, systemd=systemd, plugins=plugins, kept=kept)
     files = _boot.changes(options.prefix, wanted_files, systemd=systemd)
     leave(
         module,

@@ -187,8 +187,7 @@ rule:
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import PROGRAMS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, Rule
 
 
 def converge(module: AnsibleModule, rule: Rule, ip_version: str) -> bool:

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _flows, _options, _plan, _rule, _ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import GUARD, Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _desired, _options, _plan, _rule, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import GUARD, Chains
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, INTERFACES, inputs_of, rulesets
 
@@ -36,7 +36,7 @@ def printed(ruleset: _ruleset.Ruleset) -> str:
 def restore(file: str, text: str) -> None:
     """Do to the rules in a file what iptables-restore --noflush does to those of the kernel."""
     path = Path(file)
-    ruleset = _ruleset.parse(path.read_text(encoding="utf-8"), _plan.TABLES)
+    ruleset = _ruleset.parse(path.read_text(encoding="utf-8"), _desired.TABLES)
     table = ""
     for line in text.splitlines():
         words = line.split(" ")
@@ -65,15 +65,15 @@ class Booted:
     def __init__(self, root: Path, case: str) -> None:
         self.root = root
         self.options = _options.parse({**DEFAULTS, **inputs_of(case)}, INTERFACES, ["eth0"])
-        plan = _plan.plan(self.options, rulesets(case), {}, together=True)
+        self.desired = _desired.of(self.options)
+        plan = _plan.plan(self.desired, rulesets(case), {}, together=True)
         self.conflicts = plan.conflicts
         self.after = plan.after
-        for path, text in _boot.files(
-            self.options, plan.after, ["nf_conntrack_ftp"], systemd=True, plugins=True
-        ).items():
+        files = _boot.files(self.desired, plan.after, ["nf_conntrack_ftp"], systemd=True, plugins=True)
+        for path, text in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text.replace("PATH=/usr/sbin", f"PATH={root}:/usr/sbin"), encoding="utf-8")
-        for program in _plan.PROGRAMS.values():
+        for program in _rule.PROGRAMS.values():
             self.program(f"{program}-save", f'#!/bin/sh\nsed -n "/^\\*$2\\$/,/^COMMIT/p" {root}/{program}\n')
             self.program(f"{program}-restore", RESTORE.format(file=root / program, root=root))
         self.program("ipset", f"#!/bin/sh\necho $* >> {root}/ipset.calls; cat >> {root}/ipset.calls\n")
@@ -97,11 +97,11 @@ class Booted:
 
     def load(self, ip_version: str, ruleset: _ruleset.Ruleset) -> None:
         """Set the rules of the host."""
-        (self.root / _plan.PROGRAMS[ip_version]).write_text(printed(ruleset), encoding="utf-8")
+        (self.root / _rule.PROGRAMS[ip_version]).write_text(printed(ruleset), encoding="utf-8")
 
     def rules(self, ip_version: str) -> str:
         """Return the rules of the host."""
-        return (self.root / _plan.PROGRAMS[ip_version]).read_text(encoding="utf-8")
+        return (self.root / _rule.PROGRAMS[ip_version]).read_text(encoding="utf-8")
 
     def run(self, *words: str) -> None:
         """Run the script."""
@@ -162,8 +162,8 @@ def test_what_is_restored_is_what_the_plan_made(booted: Booted) -> None:
         booted.load(ip_version, without_ours(ruleset, booted.options.prefix))
     booted.run()
     for ip_version, ruleset in booted.after.items():
-        found = _ruleset.parse(booted.rules(ip_version), _plan.TABLES)
-        for table in _plan.TABLES:
+        found = _ruleset.parse(booted.rules(ip_version), _desired.TABLES)
+        for table in _desired.TABLES:
             for name, lines in ruleset.tables.get(table, {}).items():
                 assert in_any_order(found.chain(table, name)) == in_any_order(lines)
     again = {ip_version: booted.rules(ip_version) for ip_version in booted.after}
@@ -195,7 +195,7 @@ def test_jump_comes_beside_the_rule_that_it_stood_beside(booted: Booted, rules: 
     booted.load("ipv6", _ruleset.Ruleset())
     booted.load("ipv4", _ruleset.Ruleset({"filter": {"INPUT": rules, "OUTPUT": []}}, {("filter", "INPUT"): "DROP"}))
     booted.run()
-    chain = _ruleset.parse(booted.rules("ipv4"), _plan.TABLES).chain("filter", "INPUT")
+    chain = _ruleset.parse(booted.rules("ipv4"), _desired.TABLES).chain("filter", "INPUT")
     assert chain[place].endswith("-j FTP-IN")
     assert chain[:place] + chain[place + 1 :] == rules
 
@@ -209,10 +209,10 @@ def test_an_old_copy_of_the_rules_is_put_right(booted: Booted) -> None:
         ruleset.tables["filter"]["FTP-DATA-OUT"].pop()
         booted.load(ip_version, ruleset)
     booted.run()
-    found = _ruleset.parse(booted.rules("ipv4"), _plan.TABLES)
+    found = _ruleset.parse(booted.rules("ipv4"), _desired.TABLES)
     assert [line for line in found.chain("filter", "INPUT") if "-i eth1" in line] == []
     assert [line for line in found.chain("filter", "INPUT") if "of others" in line] != []
-    wanted = _flows.rules(booted.options, "ipv4")
+    wanted = booted.desired.rules["ipv4"].inside
     for chain in ("FTP-IN", "FTP-DATA-OUT"):
         assert found.chain("filter", chain) == [
             rule.line() for rule in wanted if (rule.table, rule.chain) == ("filter", chain)
@@ -342,7 +342,7 @@ SETS = ["etc/hostfw-conntrack/FTP/ipset", "etc/hostfw-conntrack/FTP/restore"]
 )
 def test_sets_that_are_kept_have_their_files_alone(systemd: bool, plugins: bool, more: list[str]) -> None:
     options = _options.parse({**DEFAULTS, "state": "absent"}, INTERFACES, ["eth0"])
-    files = _boot.files(options, {}, [], systemd=systemd, plugins=plugins, kept=["FTP-LIVE-IPV6"])
+    files = _boot.files(_desired.of(options), {}, [], systemd=systemd, plugins=plugins, kept=["FTP-LIVE-IPV6"])
     assert list(files) == ([*SETS, *more] if more else [])
     assert (
         not more
@@ -353,13 +353,16 @@ def test_sets_that_are_kept_have_their_files_alone(systemd: bool, plugins: bool,
 
 def test_without_systemd_there_are_rules_only() -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
-    after = _plan.plan(options, rulesets("fresh-both"), {}, together=True).after
-    assert list(_boot.files(options, after, ["nf_conntrack_ftp"], systemd=False, plugins=False)) == [
+    after = _plan.plan(_desired.of(options), rulesets("fresh-both"), {}, together=True).after
+    assert list(_boot.files(_desired.of(options), after, ["nf_conntrack_ftp"], systemd=False, plugins=False)) == [
         "etc/hostfw-conntrack/FTP/iptables",
         "etc/hostfw-conntrack/FTP/ip6tables",
         "etc/hostfw-conntrack/FTP/restore",
     ]
-    assert _boot.files(dataclasses.replace(options, persistent=False), after, [], systemd=True, plugins=True) == {}
+    assert (
+        _boot.files(_desired.of(dataclasses.replace(options, persistent=False)), after, [], systemd=True, plugins=True)
+        == {}
+    )
 
 
 KNOWN = (
@@ -372,7 +375,7 @@ def unit_files(**inputs: object) -> dict[str, str]:
     """Return the units of FTPS with some inputs."""
     asked = {"tls": True, "mode": "passive", "passive_ports": "50000:50099", **inputs}
     options = _options.parse({**DEFAULTS, **asked}, INTERFACES, ["eth0"])
-    files = _boot.files(options, {}, [], systemd=True, plugins=False)
+    files = _boot.files(_desired.of(options), {}, [], systemd=True, plugins=False)
     return {path.rpartition("/")[2]: text for path, text in files.items() if path.startswith(_boot.UNITS)}
 
 

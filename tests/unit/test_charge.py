@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _desired, _options
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
@@ -52,7 +52,7 @@ def nft(
 def found(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
     """Return the conflicts."""
     options = _options.parse({**DEFAULTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"])
-    return _charge.conflicts(options, text, firewalld_runs=firewalld)
+    return _charge.conflicts(_desired.of(options), text, firewalld_runs=firewalld)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -10,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import parse
 
@@ -38,7 +39,7 @@ def test_drawings_are_made_from_the_rules_of_now() -> None:
     assert {path.name: path.read_text(encoding="utf-8") for path in IMAGES.iterdir()} == draw.drawings()
 
 
-def lines(rules: list[Rule]) -> list[str]:
+def lines(rules: Iterable[Rule]) -> list[str]:
     """Return the rules as the drawings have them, for IPv4."""
     return sorted(replace(rule, comment=None).line().replace("ipv6-icmp", "icmp") for rule in rules)
 
@@ -46,16 +47,13 @@ def lines(rules: list[Rule]) -> list[str]:
 @pytest.mark.parametrize("ip_version", ["ipv4", "ipv6"])
 @pytest.mark.parametrize(("name", "inputs"), ALL_RULES)
 def test_drawing_of_a_side_has_every_rule_once_and_no_other(name: str, inputs: dict[str, Any], ip_version: str) -> None:
-    options = parse(**inputs)
-    inside = _flows.rules(options, ip_version) + _flows.guard(options, ip_version)
-    assert drawn(name) == lines(inside + _flows.jumps(options, ip_version))
+    assert drawn(name) == lines(_desired.of(parse(**inputs)).rules[ip_version].all)
 
 
 @pytest.mark.parametrize(("name", "inputs"), OPENING_RULES)
 def test_drawing_of_a_mode_has_every_rule_that_opens_once_and_no_other(name: str, inputs: dict[str, Any]) -> None:
-    options = parse(**inputs)
-    inside = _flows.rules(options, "ipv4") + _flows.guard(options, "ipv4")
-    rules = [rule for rule in inside if rule.protocol != "icmp"]
+    desired = _desired.of(parse(**inputs)).rules["ipv4"]
+    rules = [rule for rule in desired.inside + desired.guard if rule.protocol != "icmp"]
     opening = [rule for rule in rules if rule.jump == "CT" or {"NEW", "RELATED"} & set(rule.ctstate)]
     entering = [rule for rule in rules if rule.jump in {rule.chain for rule in opening}]
     assert drawn(name) == lines(opening + entering)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _extensions, _flows, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _extensions, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._extensions import Extension
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
@@ -79,8 +79,7 @@ def test_what_is_missing(tmp_path: Path, iptables: Iptables, expected: list[tupl
 )
 def test_what_the_rules_need(inputs: dict[str, object], more: set[str]) -> None:
     options = _options.parse({**DEFAULTS, **inputs}, ["lo", "eth0"], [])
-    rules = [*_flows.rules(options, "ipv4"), *_flows.guard(options, "ipv4"), *_flows.jumps(options, "ipv4")]
-    names = {each.name for each in _extensions.needed(rules)}
+    names = {each.name for each in _extensions.needed(_desired.of(options).rules["ipv4"].all)}
     assert names == {"addrtype", "comment", "connmark", "conntrack", "helper", "tcp", "CT", "CONNMARK"} | more
 
 

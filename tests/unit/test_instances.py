@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _instances, _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _instances, _options, _ruleset
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import rulesets
 
@@ -15,7 +15,7 @@ SAVES = sorted((Path(__file__).parent / "saves").glob("*.ipv?"))
 @pytest.mark.parametrize("path", SAVES, ids=lambda path: path.name)
 def test_interfaces_and_sides_of_real_hosts(path: Path) -> None:
     saved = path.read_text(encoding="utf-8")
-    current = {"ipv4": _ruleset.parse(saved, _plan.TABLES)}
+    current = {"ipv4": _ruleset.parse(saved, _desired.TABLES)}
     assert {prefix: _instances.interfaces(prefix, [saved]) for prefix in ("FTP", "OUT", "GATE", "NONE")} == {
         "FTP": ["eth0", "wlan+"],
         "OUT": ["eth0"],

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _plan, _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
@@ -29,7 +29,7 @@ def rulesets(case: str) -> dict[str, _ruleset.Ruleset]:
     found = {}
     for ip_version in _options.IP_VERSIONS:
         path = GOLDEN / case / f"before.{ip_version}"
-        found[ip_version] = _ruleset.parse(path.read_text(encoding="utf-8") if path.exists() else "", _plan.TABLES)
+        found[ip_version] = _ruleset.parse(path.read_text(encoding="utf-8") if path.exists() else "", _desired.TABLES)
     return found
 
 
@@ -44,7 +44,7 @@ def planned(case: str) -> _plan.Plan:
     together = inputs.pop("ip_versions_together", True)
     sets = inputs.pop("ipsets", {})
     options = _options.parse({**DEFAULTS, **inputs}, INTERFACES, ["eth0"])
-    return _plan.plan(options, rulesets(case), sets, together=together)
+    return _plan.plan(_desired.of(options), rulesets(case), sets, together=together)
 
 
 def commands(items: list[dict[str, Any]]) -> list[str]:
@@ -102,7 +102,10 @@ def test_public_address_adds_nothing_to_ftps() -> None:
     plans = [
         printed(
             _plan.plan(
-                _options.parse({**inputs, **more}, INTERFACES, ["eth0"]), rulesets("fresh-tls"), {}, together=True
+                _desired.of(_options.parse({**inputs, **more}, INTERFACES, ["eth0"])),
+                rulesets("fresh-tls"),
+                {},
+                together=True,
             )
         )
         for more in ({}, {"public_address": "203.0.113.7"})
@@ -128,7 +131,7 @@ def test_diff_is_as_difflib_makes_it(case: str) -> None:
     plan = planned(case)
     expected = ""
     for ip_version, after in plan.after.items():
-        program, before = f"{_plan.PROGRAMS[ip_version]}-save", rulesets(case)[ip_version]
+        program, before = f"{_rule.PROGRAMS[ip_version]}-save", rulesets(case)[ip_version]
         tables = [_plan._print(ruleset) for ruleset in (before, after)]  # noqa: SLF001
         lines = difflib.unified_diff(*tables, f"{program} before", f"{program} after")
         expected += "".join(f"{line.rstrip()}\n" for line in lines)
@@ -168,11 +171,11 @@ def test_undo_gives_back_what_there_was(case: str) -> None:
 )
 def test_jump_that_rules_of_others_have_pushed_up_is_moved(rule: str, exact: bool, changed: bool) -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
-    current = _plan.plan(options, rulesets("position-before-a-last-drop"), {}, together=True).after
+    current = _plan.plan(_desired.of(options), rulesets("position-before-a-last-drop"), {}, together=True).after
     jump = next(line for line in current["ipv4"].chain("filter", "INPUT") if line.endswith("-j FTP-IN"))
     lines = current["ipv4"].tables["filter"]["INPUT"]
     lines.insert(lines.index(jump) + 1, rule)
-    plan = _plan.plan(options, current, {}, together=True, exact=exact)
+    plan = _plan.plan(_desired.of(options), current, {}, together=True, exact=exact)
     assert (plan.changed, plan.places) == (changed, changed)
     after = plan.after["ipv4"].chain("filter", "INPUT")
     assert (after.index(jump) > after.index(rule)) is changed
@@ -197,7 +200,7 @@ def test_packets_of_other_services_pass_few_rules(
     inputs: dict[str, Any], way_in: int, way_out: int, ip_version: str
 ) -> None:
     options = _options.parse({**DEFAULTS, **inputs}, INTERFACES, ["eth0"])
-    jumps = _flows.jumps(options, ip_version)
+    jumps = _desired.of(options).rules[ip_version].jumps
     # Each asks for something that only packets of FTP have, so that others pass the jump alone.
     assert all(jump.connmark or jump.destination_port or jump.source_port or jump.port for jump in jumps)
     assert len([jump for jump in jumps if jump.chain in ("PREROUTING", "INPUT", "FORWARD")]) == way_in

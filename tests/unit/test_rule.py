@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _flows, _options, _rule, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, Rule
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
@@ -30,11 +30,7 @@ def test_rule_renders_as_iptables_prints_it(path: Path) -> None:
     expected: dict[tuple[str, str], list[str]] = {}
     for prefix, inputs in INSTANCES.items():
         options = _options.parse({**DEFAULTS, **inputs, "chain_prefix": prefix}, ["eth0"], [])
-        for rule in [
-            *_flows.rules(options, ip_version),
-            *_flows.guard(options, ip_version),
-            *_flows.jumps(options, ip_version),
-        ]:
+        for rule in _desired.of(options).rules[ip_version].all:
             lines = expected.setdefault((rule.table, rule.chain), [])
             if rule.line() not in lines:  # the instances share the guard
                 lines.append(rule.line())

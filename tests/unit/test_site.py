@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset, _site
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _plan, _ruleset, _site
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 # ufw 0.36.2 with `ufw default reject incoming`, abridged.
@@ -139,7 +139,7 @@ def ruleset(*rules: str, table: str = "filter", policy: str = "ACCEPT") -> _rule
 def verdict(of: _options.Options, chain: str, rule: str) -> str:
     """Return what becomes of a rule of table filter."""
     current = ruleset(f"-A {chain} {rule}".strip(), *CHAINS)
-    plan = _plan.plan(of, {"ipv4": current}, {}, together=True)
+    plan = _plan.plan(_desired.of(of), {"ipv4": current}, {}, together=True)
     assert plan.conflicts == []
     after = plan.after["ipv4"]
     if "hostfw.conntrack: " in after.chain("filter", chain)[0]:
@@ -205,7 +205,7 @@ def test_what_becomes_of_a_rule_depends_on_the_inputs(inputs: dict[str, Any], ru
 )
 def test_what_leaves_a_built_in_chain_is_its_policys(rule: str, policy: str, before: bool) -> None:
     current = ruleset(f"-A INPUT {rule}", *CHAINS, policy=policy)
-    after = _plan.plan(options(), {"ipv4": current}, {}, together=True).after["ipv4"]
+    after = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True).after["ipv4"]
     assert ("hostfw.conntrack: " in after.chain("filter", "INPUT")[0]) is before
 
 
@@ -215,13 +215,13 @@ def test_what_an_earlier_rule_accepts_is_not_warned_of() -> None:
         "-A INPUT -p tcp -m tcp --dport 21 -j ACCEPT",
         "-A INPUT -p tcp -m mark --mark 0x1 -j DROP",
     )
-    plan = _plan.plan(options(), {"ipv4": ruleset(*rules)}, {}, together=True)
+    plan = _plan.plan(_desired.of(options()), {"ipv4": ruleset(*rules)}, {}, together=True)
     assert plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"]) == []
 
 
 def test_ufw_stops_in_its_reject_chain_only() -> None:
     current = ruleset(*UFW.strip().splitlines())
-    after = _plan.plan(options(), {"ipv4": current}, {}, together=True).after["ipv4"]
+    after = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True).after["ipv4"]
     assert [line.split()[-1] for line in after.chain("filter", "INPUT")] == [
         "ufw-before-input",
         "ufw-after-input",
@@ -244,7 +244,7 @@ def test_ufw_stops_in_its_reject_chain_only() -> None:
 )
 def test_a_drop_that_no_jump_can_undo_is_warned_of(table: str, rule: str, expected: bool) -> None:
     current = ruleset(f"-A PREROUTING {rule}", table=table)
-    plan = _plan.plan(options(), {"ipv4": current}, {}, together=True)
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
     words = f"iptables: a rule in table {table} may drop FTP before it meets the role's: -A PREROUTING {rule}; if so,"
     warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
     assert warnings == ([f"{words} let it spare FTP"] if expected else [])
@@ -270,7 +270,7 @@ def test_a_drop_that_no_jump_can_undo_is_warned_of(table: str, rule: str, expect
 def test_what_keeps_ftp_from_the_helper_and_the_guard_comes_behind(
     table: str, chain: str, rule: str, before: bool
 ) -> None:
-    plan = _plan.plan(options(), {"ipv4": ruleset(f"-A {chain} {rule}", table=table)}, {}, together=True)
+    plan = _plan.plan(_desired.of(options()), {"ipv4": ruleset(f"-A {chain} {rule}", table=table)}, {}, together=True)
     lines = plan.after["ipv4"].chain(table, chain)
     assert plan.conflicts == []
     assert ("hostfw.conntrack: " in lines[0]) is before
@@ -295,7 +295,7 @@ def test_what_keeps_ftp_from_the_helper_and_the_guard_comes_behind(
 )
 def test_what_takes_ftp_from_the_helper_is_told(chain: str, rule: str, words: str) -> None:
     line = f"-A {chain} {rule}"
-    plan = _plan.plan(options(), {"ipv4": ruleset(line, table="raw")}, {}, together=True)
+    plan = _plan.plan(_desired.of(options()), {"ipv4": ruleset(line, table="raw")}, {}, together=True)
     warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"]) if not plan.conflicts else []
     keeps = f"a rule in table raw (ipv4) keeps FTP from the helper, without which no file passes: {line}; let it spare"
     may = (
@@ -307,7 +307,7 @@ def test_what_takes_ftp_from_the_helper_is_told(chain: str, rule: str, words: st
 
 def test_many_rules_are_named_in_part() -> None:
     rules = [f"-A INPUT -s 10.{number}.0.0/16 -j DROP" for number in range(12)]
-    plan = _plan.plan(options(), {"ipv4": ruleset(*rules)}, {}, together=True)
+    plan = _plan.plan(_desired.of(options()), {"ipv4": ruleset(*rules)}, {}, together=True)
     warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
     assert len(warnings) == 11
     assert warnings[-1] == "iptables: 2 rules more may drop FTP"
@@ -319,7 +319,7 @@ def test_chains_that_share_chains_are_read_once() -> None:
         rules += [f"-A C{depth} -s 192.0.2.{depth}/32 -j C{depth + 1}", f"-A C{depth} -j C{depth + 1}"]
     current = ruleset(*rules, "-A C40 -j DROP")
     start = time.process_time()
-    after = _plan.plan(options(), {"ipv4": current}, {}, together=True).after["ipv4"]
+    after = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True).after["ipv4"]
     assert time.process_time() - start < 1
     assert "FTP-IN" in after.chain("filter", "INPUT")[0]
 
@@ -338,6 +338,6 @@ def test_ban_of_a_network_that_the_host_is_not_on_is_left_to_the_site(
     rule: str, near: list[str] | None, named: bool
 ) -> None:
     current = ruleset(f"-A PREROUTING {rule}", table="raw")
-    plan = _plan.plan(options(), {"ipv4": current}, {}, together=True, near=near)
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True, near=near)
     warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
     assert bool(warnings) is named

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _options, _plan, _ruleset, _stores
+from ansible_collections.hostfw.conntrack.plugins.module_utils import (
+    _boot,
+    _desired,
+    _options,
+    _plan,
+    _ruleset,
+    _stores,
+)
 from ansible_collections.hostfw.conntrack.tests.unit.test_boot import printed
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
@@ -44,7 +51,7 @@ class Host:
     @property
     def current(self) -> dict[str, _ruleset.Ruleset]:
         """The rules of each IP version."""
-        return {key: _ruleset.parse(text, (*_plan.TABLES, "nat")) for key, text in zip(RULES, self.rules)}
+        return {key: _ruleset.parse(text, (*_desired.TABLES, "nat")) for key, text in zip(RULES, self.rules)}
 
     @property
     def stores(self) -> dict[str, list[str]]:
@@ -61,8 +68,8 @@ class Host:
         asked = options(**inputs)
         kept = _stores.sets(asked.prefix, self.stores)
         sets = dict.fromkeys(self.sets, "hash:ip inet") | {name: "hash:ip inet6" for name in self.sets if "6" in name}
-        plan = _plan.plan(asked, self.current, sets, together=True, kept=kept)
-        files = _boot.files(asked, plan.after, [], systemd=systemd, plugins=True, kept=kept)
+        plan = _plan.plan(_desired.of(asked), self.current, sets, together=True, kept=kept)
+        files = _boot.files(_desired.of(asked), plan.after, [], systemd=systemd, plugins=True, kept=kept)
         destroyed = {item["argv"][-1] for item in plan.finish if "destroy" in item["argv"]}
         return replace(
             self,
@@ -124,10 +131,10 @@ def test_no_order_of_runs_saves_and_reboots_leaves_a_host_without_its_firewall(s
 def test_nothing_is_left_when_the_rules_are_saved_anew(systemd: bool) -> None:
     host = Host().after("FTPS", systemd).after("save", systemd).after("absent", systemd)
     assert host.sets == {"FTP-LIVE-IPV4"}
-    assert _stores.warnings(options(state="absent"), host.stores) != []
+    assert _stores.warnings(_desired.of(options(state="absent")), host.stores) != []
     host = host.after("reboot", systemd).after("absent", systemd).after("save", systemd).after("absent", systemd)
     assert (host.sets, host.files) == (frozenset(), frozenset())
-    assert _stores.warnings(options(state="absent"), host.stores) == []
+    assert _stores.warnings(_desired.of(options(state="absent")), host.stores) == []
 
 
 JUMP = '-A INPUT -i eth0 -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
@@ -197,7 +204,7 @@ def test_what_is_saved_and_not_asked_for_any_more(
     for path, text in saved.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(f"*filter\n{text}\nCOMMIT\n", encoding="utf-8")
-    assert _stores.warnings(options(**inputs), _stores.read(str(tmp_path))) == expected
+    assert _stores.warnings(_desired.of(options(**inputs)), _stores.read(str(tmp_path))) == expected
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _plan, _ruleset
 from lab import NARROW, STANDS, Machine, Site, Stand, machines
 from role import OTHERS
 from wanted import DEFAULTS as ROLE_DEFAULTS
@@ -41,7 +41,7 @@ PASSIVE = Inputs("passive", (("ftp_mode", "passive"), ("ftp_passive_ports", NARR
 
 def read(saved: Iterable[str]) -> Rulesets:
     """Read what iptables-save and ip6tables-save print."""
-    return {name: _ruleset.parse(text, _plan.TABLES) for name, text in zip(IP_VERSIONS, saved)}
+    return {name: _ruleset.parse(text, _desired.TABLES) for name, text in zip(IP_VERSIONS, saved)}
 
 
 def text(rulesets: Rulesets) -> list[str]:
@@ -75,7 +75,7 @@ def planned(current: Rulesets, stand: Stand, **inputs: object) -> Rulesets:
     """Return what the role is to make of rules."""
     given = {name.removeprefix("ftp_"): value for name, value in {**stand.inputs, **inputs}.items()}
     options = _options.parse({**ROLE_DEFAULTS, **given}, ["lo", "eth0", "eth1"], ["eth0"], LOCAL_PORTS)
-    plan = _plan.plan(options, current, {}, together=True)
+    plan = _plan.plan(_desired.of(options), current, {}, together=True)
     assert not plan.conflicts, plan.conflicts
     return plan.after
 

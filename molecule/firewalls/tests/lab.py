@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import role
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options, _plan, _ruleset, _warnings
+from ansible_collections.hostfw.conntrack.plugins.module_utils import (
+    _desired,
+    _options,
+    _plan,
+    _rule,
+    _ruleset,
+    _warnings,
+)
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ftp import CURL, WAYS, Way
 from generator import WORDS, Firewall
@@ -120,7 +127,7 @@ class Lab:
                 self.site.run("ipset restore", commands)
         for ip_version, saved in texts.items():
             text = saved
-            ruleset = _ruleset.parse(text, (*_plan.TABLES, "nat"))
+            ruleset = _ruleset.parse(text, (*_desired.TABLES, "nat"))
             odd = [
                 (table, chain, number, rule)
                 for table, chains in ruleset.tables.items()
@@ -153,17 +160,18 @@ class Lab:
         """Do what the role does; return its plan and its warnings."""
         options = _options.parse({**INPUTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"], "32768:60999")
         current = {
-            f"ipv{ip_version}": _ruleset.parse(text, (*_plan.TABLES, "nat")) for ip_version, text in self.save().items()
+            f"ipv{ip_version}": _ruleset.parse(text, (*_desired.TABLES, "nat"))
+            for ip_version, text in self.save().items()
         }
-        plan = _plan.plan(options, current, {}, together=False, near=NEAR)
+        plan = _plan.plan(_desired.of(options), current, {}, together=False, near=NEAR)
         if plan.conflicts:
             return plan, plan.conflicts
         warnings = _warnings.warnings(options, current, [], root="/nowhere")
         for ip_version, site in plan.sites.items():
-            warnings += site.warnings(_plan.PROGRAMS[ip_version], plan.after[ip_version])
+            warnings += site.warnings(_rule.PROGRAMS[ip_version], plan.after[ip_version])
         for command in plan.prepare:
             self.site.run(shlex.join(command["argv"]), command["stdin"])
-        for ip_version, program in _plan.PROGRAMS.items():
+        for ip_version, program in _rule.PROGRAMS.items():
             items = [item for item in plan.helper_rules + plan.rules if item["ip_version"] == ip_version]
             text = "".join(f"*{item['table']}\n{line(item)}\nCOMMIT\n" for item in items)
             self.site.run(f"{program}-restore --noflush", text)
@@ -269,7 +277,7 @@ class Lab:
 
 def tables(text: str) -> list[str]:
     """Return the lines of what iptables-save printed, but for tables without rules, which are there once looked at."""
-    ruleset = _ruleset.parse(text, (*_plan.TABLES, "nat"))
+    ruleset = _ruleset.parse(text, (*_desired.TABLES, "nat"))
     found = []
     for table, chains in sorted(ruleset.tables.items()):
         policies = [f":{chain} {ruleset.policies[table, chain]}" for chain in chains]
@@ -296,7 +304,7 @@ def without(texts: dict[int, str], told: Iterable[str]) -> tuple[dict[int, str],
     left = {}
     for ip_version, text in texts.items():
         words = "\n".join(line for line in told if f"{PROGRAMS[ip_version]}:" in line or f"(ipv{ip_version})" in line)
-        chains = _ruleset.parse(text, (*_plan.TABLES, "nat")).tables.values()
+        chains = _ruleset.parse(text, (*_desired.TABLES, "nat")).tables.values()
         here = [rule for lines in chains for rules in lines.values() for rule in rules if rule in words]
         named += here
         left[ip_version] = text
