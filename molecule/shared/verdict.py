@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import OF_HOSTS, OF_TRIALS
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import OF_HOSTS, OF_TRIALS
 from ftp import address
 from role import INVENTORY, SCENARIO, Host
 

@@ -45,7 +45,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _report
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils import _report
 
 
 def ftp_report(hosts: Mapping[str, Mapping[str, Any]], time: str = "") -> dict[str, Any]:

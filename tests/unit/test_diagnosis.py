@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _diagnosis
-from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils import _diagnosis
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONVERGED = {

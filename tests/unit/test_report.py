@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostfw.conntrack.plugins.filter.ftp_report import ftp_report
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _report
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils import _report
 
 RULE = {
     "ip_version": "ipv4",

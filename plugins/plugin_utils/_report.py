@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import Case, Finding, closed, findings
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import Case, Finding, closed, findings
 
 WAYS = (("passive", "ipv4"), ("passive", "ipv6"), ("active", "ipv4"), ("active", "ipv6"))
 IP = {"ipv4": "IPv4", "ipv6": "IPv6"}
