@@ -27,8 +27,8 @@ $(VENV)/bin/pip:
 	python3 -m venv $(VENV) || (apt-get install --yes python3-venv && python3 -m venv $(VENV))
 
 # Most of what the package ansible brings is never run, so never compiled.
-$(VENV)/ready: requirements.txt | $(VENV)/bin/pip $(COLLECTION)
-	$(VENV)/bin/pip install --quiet --no-compile --requirement requirements.txt
+$(VENV)/ready: test-requirements.txt | $(VENV)/bin/pip $(COLLECTION)
+	$(VENV)/bin/pip install --quiet --no-compile --requirement test-requirements.txt
 	touch $@
 
 $(COLLECTION):
@@ -36,7 +36,7 @@ $(COLLECTION):
 
 # Not while apt-get installs python3-venv: it lets no other apt-get in.
 engine: | $(VENV)/bin/pip
-	tests/engine
+	tools/engine
 
 # Once, before several scenarios want them at the same time.
 images: engine | $(COLLECTION)
@@ -53,27 +53,27 @@ unit: $(VENV)/ready
 	pytest tests/unit
 
 molecule: $(VENV)/ready images
-	tests/molecule $(SCENARIOS)
+	tools/molecule $(SCENARIOS)
 
 proof: $(VENV)/ready images
-	tests/molecule $(PROOF)
+	tools/molecule $(PROOF)
 
 demo: $(VENV)/ready images
-	tests/demo $(SIDE)
+	tools/demo $(SIDE)
 
 zoo: $(VENV)/ready images
-	UPDATE_GOLDEN=1 tests/molecule zoo
+	UPDATE_GOLDEN=1 tools/molecule zoo
 
 bench: $(VENV)/ready images
 	$(VENV)/bin/pip install --quiet matplotlib==3.11.2
-	tests/bench
+	tools/bench
 
 versions: $(VENV)/ready images
-	tests/versions $(CORES)
+	tools/versions $(CORES)
 
-$(PUBLISH)/ready: tests/publish.txt | $(VENV)/bin/pip $(COLLECTION)
+$(PUBLISH)/ready: tools/publish.txt | $(VENV)/bin/pip $(COLLECTION)
 	python3 -m venv --clear $(PUBLISH)
-	$(PUBLISH)/bin/pip install --quiet --no-compile --requirement tests/publish.txt
+	$(PUBLISH)/bin/pip install --quiet --no-compile --requirement tools/publish.txt
 	touch $@
 
 sanity docs: export PATH := $(CURDIR)/$(PUBLISH)/bin:$(PATH)
@@ -85,7 +85,7 @@ sanity: $(PUBLISH)/ready
 	cd .cache/build && python -m galaxy_importer.main *.tar.gz 2>&1 | tee importer.log
 	grep -q 'completed successfully' .cache/build/importer.log
 	! grep -E 'WARNING|ERROR' .cache/build/importer.log
-	tests/sanity $(CORES)
+	tools/sanity $(CORES)
 
 # Links to Ansible's own documentation want the network: without it, they are no links.
 docs: $(PUBLISH)/ready

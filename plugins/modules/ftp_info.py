@@ -14,6 +14,9 @@ author: hostfw.conntrack contributors (@hostfw)
 description:
   - Says who makes rules of the firewall, whether the kernel's FTP helper is there and assigned, and what each rule of
     the role P(hostfw.conntrack.ftp#role) has counted.
+requirements:
+  - Python 3.9 or newer on the host
+  - root, or the capability NET_ADMIN
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:

@@ -16,6 +16,10 @@ description:
     the rules to add, to move and to remove.
   - It changes nothing. The role P(hostfw.conntrack.ftp#role) carries the plan out.
   - Bad values and conflicts make it fail.
+requirements:
+  - Python 3.9 or newer on the host
+  - root, or the capability NET_ADMIN
+  - iptables; it may be among the packages to install
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
@@ -28,21 +32,19 @@ attributes:
     support: full
 options:
   side:
-    description: Where the host stands.
+    description:
+      - Where the host stands. An FTP server runs on a V(server), a V(client) opens FTP sessions to servers, a
+        V(gateway) forwards FTP sessions between clients and servers.
     type: str
     default: server
-    choices:
-      server: An FTP server runs on it.
-      client: It opens FTP sessions to servers.
-      gateway: It forwards FTP sessions between clients and servers.
+    choices: [server, client, gateway]
   mode:
-    description: Which data connections may be opened.
+    description:
+      - Which data connections may be opened. The server opens V(active) ones, from O(data_port) to the client; the
+        client opens V(passive) ones, to O(passive_ports) of the server.
     type: str
     default: both
-    choices:
-      active: The server opens them, from O(data_port) to the client.
-      passive: The client opens them, to O(passive_ports) of the server.
-      both: Either.
+    choices: [active, passive, both]
   interface:
     description:
       - The interfaces on which FTP passes, names, or wildcards such as V(eth+), or V(any) alone. On a gateway, those
@@ -128,13 +130,13 @@ options:
     elements: str
     default: [ipv4, ipv6]
   position:
-    description: Where the jumps stand in the chains INPUT, OUTPUT and FORWARD.
+    description:
+      - Where the jumps stand in the chains INPUT, OUTPUT and FORWARD.
+      - With V(auto) before the first rule that drops or rejects everything on the interface, else at the end; V(first)
+        is before all foreign rules, V(last) behind them.
     type: str
     default: auto
-    choices:
-      auto: Before the first rule that drops or rejects everything on the interface, else at the end.
-      first: Before all rules of others.
-      last: Behind all rules of others.
+    choices: [auto, first, last]
   chain_prefix:
     description: Begins the names of the chains.
     type: str
@@ -169,12 +171,10 @@ options:
     type: bool
     default: false
   state:
-    description: What is asked for.
+    description: Whether FTP passes (V(present)), or no rule and no chain of the role is left (V(absent)).
     type: str
     default: present
-    choices:
-      present: FTP passes.
-      absent: No rule and no chain of the role is left.
+    choices: [present, absent]
   ip_versions_together:
     description:
       - Whether one item of the plan may be for both IP versions.

@@ -16,6 +16,8 @@ description:
     IPv4 and IPv6, and tells for each where it stopped, the most likely cause, and the cure.
   - Give it to a client of the server, with C(delegate_to), as a firewall does not filter what a host sends to itself.
   - Changes nothing on the server, but for the file of O(upload), which it deletes again.
+requirements:
+  - Python 3.9 or newer on the host
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
@@ -45,15 +47,14 @@ options:
     type: str
   modes:
     description:
-      - The modes that are to pass.
+      - The modes that are to pass. In V(passive) mode the server announces a port, and this host opens the data
+        connection; in V(active) mode this host announces a port, and the server opens it.
       - In the passive mode, C(PASV) is used over IPv4, as most clients do, and C(EPSV) over IPv6; in the active mode,
         C(PORT) and C(EPRT).
     type: list
     elements: str
     default: [passive, active]
-    choices:
-      passive: The server announces a port, and this host opens the data connection.
-      active: This host announces a port, and the server opens the data connection.
+    choices: [passive, active]
   blocked_modes:
     description:
       - The modes that must not get a data connection. They are tried, too, whether O(modes) has them or not.
@@ -62,9 +63,7 @@ options:
     type: list
     elements: str
     default: []
-    choices:
-      passive: The server announces a port, and this host opens the data connection.
-      active: This host announces a port, and the server opens the data connection.
+    choices: [passive, active]
   ip_versions:
     description:
       - The IP versions to try. The first address of each to which O(host) resolves is taken.

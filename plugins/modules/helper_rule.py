@@ -17,6 +17,9 @@ description:
   - Since Linux 6.0 a helper reads a connection only where a rule assigns it. This module manages such rules, and
     those that match the connections that a helper announced.
   - M(ansible.builtin.iptables) can express neither. Use it for all other rules, and to create chains.
+requirements:
+  - Python 3.9 or newer on the host
+  - iptables, and ip6tables for IPv6
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
@@ -52,13 +55,10 @@ options:
     type: str
     required: true
   ip_version:
-    description: The IP version of the rule.
+    description: The IP version of the rule. V(ipv4) is for C(iptables), V(ipv6) for C(ip6tables), V(both) for each.
     type: str
     default: ipv4
-    choices:
-      ipv4: A rule of C(iptables).
-      ipv6: A rule of C(ip6tables).
-      both: A rule of each.
+    choices: [ipv4, ipv6, both]
   protocol:
     description: The protocol of the packets, such as V(tcp) or V(udp).
     type: str
@@ -102,12 +102,12 @@ options:
     description: A comment that stands on the rule.
     type: str
   action:
-    description: Where a missing rule goes. A rule that is there is not moved.
+    description:
+      - Where a missing rule goes. V(append) is at the end of the chain, V(insert) at O(rule_num), or at its beginning.
+      - A rule that is there is not moved.
     type: str
     default: append
-    choices:
-      append: At the end of the chain.
-      insert: At O(rule_num), or at the beginning of the chain.
+    choices: [append, insert]
   rule_num:
     description: The number that an inserted rule gets in its chain.
     type: int
@@ -116,12 +116,10 @@ options:
     type: int
     default: 60
   state:
-    description: Whether the rule is there.
+    description: Whether the rule is there. With V(absent) it is not, not even twice.
     type: str
     default: present
-    choices:
-      present: It is.
-      absent: It is not, not even twice.
+    choices: [present, absent]
 seealso:
   - module: ansible.builtin.iptables
   - name: Secure use of iptables and connection tracking helpers

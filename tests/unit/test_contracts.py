@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan, ftp_probe
-from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
+from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS, parse
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, planned
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -86,6 +87,17 @@ def test_readme_has_the_choices_and_no_others() -> None:
     for name, spec in specs.items():
         if "choices" in spec:
             assert set(re.findall("`([^`]+)`", rows[name])) == set(spec["choices"]), name
+
+
+def test_document_lists_the_rules() -> None:
+    text = (PROJECT / "docs/rules.md").read_text(encoding="utf-8")
+    rules = _desired.of(parse(passive_ports="50000:50999")).rules["ipv4"]
+    lines = []
+    for table in _desired.TABLES:
+        lines.append(f"*{table}")
+        parts = (rules.jumps, rules.inside, rules.guard)
+        lines += [replace(rule, comment=None).line() for part in parts for rule in part if rule.table == table]
+    assert text.partition("```\n")[2].partition("```")[0].splitlines() == lines
 
 
 def test_readme_shows_the_playbook_at_once() -> None:
