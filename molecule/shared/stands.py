@@ -90,7 +90,7 @@ class Hosts:
         self.gateway = self.hosts["gateway"].shell
 
     def firewall(self, stand: Stand) -> Host:
-        """Put the firewall of others on the stand's host, without the role; return that host."""
+        """Put the site's firewall on the stand's host, without the role; return that host."""
         for host in self.hosts.values():
             for program in PROGRAMS:
                 host.shell.check_output(f"printf %s {shlex.quote(''.join(OPEN))} | {program}-restore")

@@ -58,7 +58,7 @@ def one_by_one() -> dict[str, Any]:
 
 
 def foreign(number: int, ip_version: str) -> str:
-    """Return rules of others as iptables-save prints them: bans of single addresses, ports, states."""
+    """Return foreign rules as iptables-save prints them: bans of single addresses, ports, states."""
     icmp, network, bits = ("icmp", "10.", 32) if ip_version == "ipv4" else ("icmp6", "2001:db8::", 128)
     lines = []
     for index in range(number):
@@ -77,7 +77,7 @@ def foreign(number: int, ip_version: str) -> str:
 
 
 def seconds_of_a_plan(number: int) -> float:
-    """Return the time of a processor that a plan takes on a host with so many rules of others for each IP version."""
+    """Return the time of a processor that a plan takes on a host with so many foreign rules for each IP version."""
     printed = {version: foreign(number, version) for version in _options.IP_VERSIONS}
     _rule.clauses.cache_clear()
     gc.collect()

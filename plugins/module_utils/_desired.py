@@ -127,7 +127,7 @@ class Chains:
     def marking(self) -> str:
         """The chain of table mangle that marks control connections, live and closed, and knows forged packets.
 
-        Packets get there even where a rule of others accepts all that is ESTABLISHED.
+        Packets get there even where a foreign rule accepts all that is ESTABLISHED.
         """
         return f"{self.prefix}-CONTROL"
 

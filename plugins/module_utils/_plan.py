@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def places(self) -> bool:
-        """Tell whether jumps get places that count the rules of others before them."""
+        """Tell whether jumps get places that count the foreign rules before them."""
         moves = any("\n-I " in item["stdin"] for item in self.finish)
         return moves or any("rule_num" in item for item in self.rules)
 
@@ -291,7 +291,7 @@ def _guard_conflicts(desired: Desired, ip_version: str, ruleset: Ruleset) -> lis
 
 
 def _foreign_jumps(ruleset: Ruleset, chains: Chains) -> list[tuple[str, str]]:
-    """Return the rules of others that jump into our chains, each with its table."""
+    """Return the foreign rules that jump into our chains, each with its table."""
     names = chains.all()
     return [
         (table, line)

@@ -752,7 +752,7 @@ def _judge(found: Probe) -> None:
     if not found.passed and found.connected:
         found.cause = f"A data connection of the {found.mode} mode opened, and blocked_modes says that none may."
         found.cure = (
-            "Leave this mode out of ftp_mode of the role, see which rules of others accept it, or take it out of "
+            "Leave this mode out of ftp_mode of the role, see which foreign rules accept it, or take it out of "
             "blocked_modes."
         )
 

@@ -311,7 +311,7 @@ finish:
         -D FTP-IN -p tcp -m tcp --dport 22 -j ACCEPT
         COMMIT
 places:
-  description: Whether jumps get places that count the rules of others before them, which may have changed meanwhile.
+  description: Whether jumps get places that count the foreign rules before them, which may have changed meanwhile.
   type: bool
   returned: success
 disable:

@@ -360,7 +360,7 @@ def trial(case: Case) -> Finding | None:
         return None
     if probe["expected"] == "block":
         words = f"{probe['mode']} mode passes, which ftp_mode does not allow"
-        return Finding(words, "look for a rule of others that accepts the data ports, or writes the connection mark")
+        return Finding(words, "look for a foreign rule that accepts the data ports, or writes the connection mark")
     return _known(case) or Finding(probe["cause"], probe["cure"])
 
 

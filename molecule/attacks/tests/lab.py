@@ -144,7 +144,7 @@ STANDS = (
 
 @dataclass(frozen=True)
 class Site:
-    """What the firewall of others accepts before the role's rules, in INPUT, OUTPUT and FORWARD."""
+    """What the site's firewall accepts before the role's rules, in INPUT, OUTPUT and FORWARD."""
 
     name: str
     states: str
@@ -159,7 +159,7 @@ class Site:
         return [f"filter -I {chain} {matches}" for chain in ("INPUT", "OUTPUT", "FORWARD")] if self.states else []
 
     def firewall(self, machine: Machine) -> None:
-        """Put the firewall of others on a host."""
+        """Put the site's firewall on a host."""
         machine.load(OTHERS)
         machine.add(self.rules)
 

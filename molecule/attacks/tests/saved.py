@@ -59,7 +59,7 @@ def text(rulesets: Rulesets) -> list[str]:
 
 
 def firewall(site: Site, more: Iterable[str] = ()) -> Rulesets:
-    """Return the firewall of others.
+    """Return the site's firewall.
 
     :arg more: rules besides, each with the name of its table before it
     """

@@ -1,6 +1,6 @@
 """Attacks on the FTP helper: the role's rules refuse each, and it succeeds once a hole is made for it.
 
-Each is made behind three firewalls of others, and all at once where they do not disturb each other.
+Each is made behind three firewalls of sites, and all at once where they do not disturb each other.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class Attack:
     expected: bool
     hole: tuple[str, ...]
     inputs: Inputs = DEFAULTS
-    # What the firewall of others allows besides.
+    # What the site's firewall allows besides.
     setup: tuple[str, ...] = ()
 
 
@@ -428,7 +428,7 @@ WAY = {
 
 @dataclass(frozen=True)
 class Direction:
-    """Who attacks whom, the ports that the firewall of others opens for it, and those that the role does."""
+    """Who attacks whom, the ports that the site's firewall opens for it, and those that the role does."""
 
     stand: Stand
     source: Machine

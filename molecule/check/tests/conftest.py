@@ -25,7 +25,7 @@ def ftp() -> Host:
 
 @pytest.fixture
 def server(ftp: Host, client: Host) -> Iterator[Host]:
-    """A server with the rules of others, and vsftpd as it was; the client has no rules."""
+    """A server with the foreign rules, and vsftpd as it was; the client has no rules."""
     ftp.load(OTHERS)
     yield ftp
     configure(ftp)

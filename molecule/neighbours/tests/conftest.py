@@ -8,7 +8,7 @@ from neighbours import FIGURES
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures."""
-    heading = ("program", "event", "transfers that passed", "rules of others changed")
+    heading = ("program", "event", "transfers that passed", "foreign rules changed")
     lines = [heading, *FIGURES]
     widths = [max(map(len, column)) for column in zip(*lines)]
     terminalreporter.section("figures")

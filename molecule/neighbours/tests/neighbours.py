@@ -17,7 +17,7 @@ from verdict import check, tried, words
 
 CLIENT: Any = testinfra.get_host("docker://neighbours-client")
 UNIT = "hostfw-conntrack-FTP"
-# The figures of the summary: the program, the event, what passed, and how many rules of others changed.
+# The figures of the summary: the program, the event, what passed, and how many foreign rules changed.
 FIGURES: list[tuple[str, str, str, str]] = []
 
 CLEAN = """

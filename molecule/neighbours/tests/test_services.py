@@ -1,4 +1,4 @@
-"""Services that load the rules of others, and flush ours: netfilter-persistent and nftables."""
+"""Services that load the foreign rules, and flush ours: netfilter-persistent and nftables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ table ip6 filter {
 
 
 def save(service: Neighbour) -> None:
-    """Let the service load the rules of others, and them alone."""
+    """Let the service load the foreign rules, and them alone."""
     for rules, path in zip(OTHERS, FILES):
         service.run(quoted(rules, path))
     service.run(quoted(NFTABLES, "/etc/nftables.conf"))
@@ -48,7 +48,7 @@ def save(service: Neighbour) -> None:
 
 @pytest.fixture(params=["netfilter-persistent", "nftables"])
 def service(request: pytest.FixtureRequest) -> Iterator[Neighbour]:
-    """A host with a service that has loaded the rules of others."""
+    """A host with a service that has loaded the foreign rules."""
     found = Neighbour(request.param, Host("neighbours-host"), units=("netfilter-persistent", "nftables"))
     save(found)
     found.run(f"systemctl enable --now {request.param}")

@@ -39,7 +39,7 @@ def server() -> tuple[Host, list[str]]:
 
 @pytest.fixture
 def host(server: tuple[Host, list[str]]) -> Host:
-    """A server with the rules of others, and without ours."""
+    """A server with the foreign rules, and without ours."""
     server[0].load(OTHERS)
     return server[0]
 

@@ -168,7 +168,7 @@ UFW = [
     "-A INPUT -j ufw-reject-input",
 ]
 SSH = "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"
-# The firewall of others, and between which of its rules the jump stands.
+# The site's firewall, and between which of its rules the jump stands.
 POSITIONS: list[tuple[str, list[str], dict[str, object], int]] = [
     ("policy drop and no last rule", [SSH], {}, 1),
     ("last drop", [SSH, "-A INPUT -j DROP"], {}, 1),

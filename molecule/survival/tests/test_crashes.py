@@ -199,7 +199,7 @@ class Victim:
         """Look at the rules and files that a crash has left."""
         ours, others = parts(self.host.rules())
         one, other = (Counter(rules) for rules in self.wanted.values())
-        self.expect(others == self.others, f"{point}: rules of others have changed")
+        self.expect(others == self.others, f"{point}: foreign rules have changed")
         self.expect(Counter(ours) <= one | other, f"{point}: other rules than those of the settings")
         self.expect(one & other <= Counter(ours), f"{point}: rules missing that all settings have")
         self.expect(self.stored() <= set.union(*self.files.values()), f"{point}: a file that is of no settings")

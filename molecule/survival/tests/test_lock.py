@@ -35,7 +35,7 @@ SECONDS = 300
 
 @dataclass
 class Contention:
-    """What became of the runs on a server, and of the rules of others."""
+    """What became of the runs on a server, and of the foreign rules."""
 
     name: str
     alone: list[float] = field(default_factory=list)
@@ -99,14 +99,14 @@ def step(host: Host, inputs: dict[str, Any], seconds: list[float]) -> Run:
 
 
 def load_with_drop(host: Host) -> None:
-    """Load the firewall of others, whose last rule drops: the jump's number changes with every rule put above."""
+    """Load the site's firewall, whose last rule drops: the jump's number changes with every rule put above."""
     host.load(OTHERS)
     for program in PROGRAMS:
         host.shell.check_output(f"{program} -A INPUT -j DROP")
 
 
 def misplaced(host: Host) -> list[str]:
-    """Return the rules of others that the jump should stand behind, and does not: FTP would pass them by."""
+    """Return the foreign rules that the jump should stand behind, and does not: FTP would pass them by."""
     found = []
     for program in PROGRAMS:
         lines = host.lines("INPUT", program=program)
@@ -144,7 +144,7 @@ def contentions(servers: list[Host], figures: list[str]) -> list[Contention]:
             f"{words(found.seconds)} s with {words(looks)} looks at the host while others added {others['added']} "
             f"rules, deleted {others['deleted']} and held the lock for {others['held']:.0f} s: "
             f"{len(found.failed)} runs failed, {len(found.caught)} errors were caught, "
-            f"{len(found.misplaced)} rules of others passed by, {len(found.foreign)} changed, "
+            f"{len(found.misplaced)} foreign rules passed by, {len(found.foreign)} changed, "
             f"{len(others['failed'])} changes of others failed"
         )
         figures += found.caught + others["failed"]

@@ -26,7 +26,7 @@ def files(host: Host) -> str:
 
 @pytest.fixture
 def host(servers: list[Host], figures: list[str], request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A server with iptables-nft and the rules of others, and without ours; afterwards theirs have not changed."""
+    """A server with iptables-nft and the foreign rules, and without ours; afterwards theirs have not changed."""
     host = servers[0]
     host.load(OTHERS)
     host.shell.check_output("rm -rf /etc/hostfw-conntrack")
@@ -34,7 +34,7 @@ def host(servers: list[Host], figures: list[str], request: pytest.FixtureRequest
     yield host
     changed = set(parts(host.rules())[1]) ^ set(others)
     changed = {line for line in changed if "FAR" not in line}  # the test's own
-    figures.append(f"{request.node.name}: {len(changed)} rules of others changed")
+    figures.append(f"{request.node.name}: {len(changed)} foreign rules changed")
     assert not changed
 
 
