@@ -87,8 +87,9 @@ esac
 """
 
 SCRIPT = r"""#!/bin/sh
-# Puts back what is missing of the sets and rules in this folder, and changes nothing else.
-set -eu
+# Puts back what is missing of the sets and rules in this folder, and changes nothing else. A list is a text with a line
+# for each item. At boot, to run other programs is what takes time, so that the shell itself reads the lists.
+set -euf
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 cd "$(dirname "$0")"
 
@@ -98,80 +99,154 @@ fi
 if [ "${1:-}" = sets ]; then
   exit 0
 fi
+IFS='
+'
 
-# Prints the rules of chain $1 among the lines $2.
+say() {
+  printf '%s\n' "$1"
+}
+
+# Tells whether the list $2 has the line $1.
+has() {
+  for other in $2; do
+    case "$other" in "$1") return 0 ;; esac
+  done
+  return 1
+}
+
+# Tells whether a line of the list $2 begins with $1.
+begins() {
+  for other in $2; do
+    case "$other" in "$1"*) return 0 ;; esac
+  done
+  return 1
+}
+
+# Prints the rules of chain $1 in the list $2.
 rules() {
-  printf '%s\n' "$2" | grep -e "^-A $1 " || true
-}
-
-# Prints the number of the rule $1 in the chain with the rules $2; nothing where it is not there.
-number() {
-  printf '%s\n' "$2" | grep -n -x -F -e "$1" | head -n 1 | cut -d : -f 1
-}
-
-# Prints the jumps that are missing among the lines $2 of those in the lines $1, each with its place.
-jumps() {
-  hint=
-  printf '%s\n' "$1" | while IFS= read -r line; do
-    case "$line" in
-      "# "*) hint="${line#??}" && continue ;;
-      "-A "*) ;;
-      *) continue ;;
-    esac
-    chain="${line#-A }"
-    chain="${chain%% *}"
-    here="$(rules "$chain" "$2")"
-    if [ -z "$(number "$line" "$here")" ]; then
-      case "$hint" in
-        "before "*) place="$(number "${hint#before }" "$here")" ;;
-        "after "*) place="$(number "${hint#after }" "$here")" && place="${place:+$((place + 1))}" ;;
-        *) place= ;;
-      esac
-      # Where the rule beside it is gone, it comes first: FTP passes, and the role's next run finds its place.
-      [ "$hint" = last ] && printf '%s\n' "$line" || printf '%s\n' "-I $chain ${place:-1} ${line#-A "$chain" }"
-    fi
-    hint=
+  for other in $2; do
+    case "$other" in "-A $1 "*) say "$other" ;; esac
   done
 }
 
-# Prints what iptables-restore is to read to put table $2 of $1 in order; nothing where it is.
+# Prints the number of the rule $1 in chain $2 of the list $3; nothing where it is not there.
+number() {
+  number=1
+  for other in $3; do
+    case "$other" in
+      "$1") say "$number" && return ;;
+      "-A $2 "*) number=$((number + 1)) ;;
+    esac
+  done
+}
+
+# Prints the lines of table $1 in the list $2.
+table() {
+  here=
+  for other in $2; do
+    case "$other" in
+      "*"*) here="${other#?}" ;;
+      COMMIT) here= ;;
+      *) [ "$here" != "$1" ] || say "$other" ;;
+    esac
+  done
+}
+
+# Prints the rule $1 of chain $2, as it is added to the list $3 at the place of which the comment $4 tells.
+add() {
+  place=
+  case "$4" in
+    "# last") say "$1" && return ;;
+    "# before "*) place="$(number "${4#"# before "}" "$2" "$3")" ;;
+    "# after "*) place="$(number "${4#"# after "}" "$2" "$3")" && place="${place:+$((place + 1))}" ;;
+  esac
+  # Where the rule beside it is gone, it comes first: FTP passes, and the role's next run finds its place.
+  say "${place:-1} $2 ${1#-A "$2" }"
+}
+
+# Prints what iptables-restore is to read to put a table in order: $1 is what it is to hold, $2 what it holds.
 missing() {
-  wanted="$(sed -n "/^\*$2\$/,/^COMMIT\$/p" "$1")"
-  present="$("$1-save" -t "$2")" || return 1
-  own="$(printf '%s\n' "$wanted" | sed -n 's/^:\([^ ]*\) .*/\1/p')"
-  names="^-A ($(echo $own | tr ' ' '|')) "
+  own=
+  for line in $1; do
+    case "$line" in :*) own="$own${line#:}$IFS" ;; esac
+  done
   for chain in $own; do
-    if [ "$(rules "$chain" "$present")" != "$(rules "$chain" "$wanted")" ]; then
-      printf '%s\n' "$wanted" | grep -e '^:'
-      printf '%s\n' "$wanted" | grep -E -e "$names"
+    if [ "$(rules "${chain%% *}" "$1")" != "$(rules "${chain%% *}" "$2")" ]; then
+      for chain in $own; do
+        say ":$chain"
+      done
+      for chain in $own; do
+        rules "${chain%% *}" "$1"
+      done
       break
     fi
   done
-  for chain in $(printf '%s\n' "$wanted" | sed -n 's/^-N //p'); do
-    printf '%s\n' "$present" | grep -q -e "^:$chain " || echo ":$chain - [0:0]"
+  hint= added=
+  for line in $1; do
+    chain="${line#-[AN] }"
+    chain="${chain%% *}"
+    case "$line" in
+      "# "*) hint="$line" && continue ;;
+      "-N "*) begins ":$chain " "$2" || say ":$chain - [0:0]" ;;
+      "-A "*)
+        if ! begins "$chain " "$own" && ! has "$line" "$2"; then
+          added="$added$(add "$line" "$chain" "$2" "$hint")$IFS"
+        fi
+        ;;
+    esac
+    hint=
   done
-  # From the last place to the first, so that none moves another's.
-  jumps "$(printf '%s\n' "$wanted" | grep -v -E -e "$names")" "$present" | sort -s -r -n -k 3,3
+  # Each place counts the rules that are there, and those that have come before it.
+  places=
+  for line in $added; do
+    case "$line" in
+      -*) say "$line" && continue ;;
+    esac
+    place="${line%% *}"
+    chain="${line#* }"
+    chain="${chain%% *}"
+    moved="$place"
+    for other in $places; do
+      if [ "${other#* }" = "$chain" ] && [ "${other%% *}" -le "$place" ]; then
+        moved=$((moved + 1))
+      fi
+    done
+    say "-I $chain $moved ${line#* * }"
+    places="$places$place $chain$IFS"
+  done
   # Jumps of ours that others have kept and loaded again.
-  printf '%s\n' "$present" | grep -F -e 'OURS' | grep -v -E -e "$names" | grep -v -x -F -e "$wanted" |
-    grep -E -e " -j ($(echo $own | tr ' ' '|'))\$" | sed 's/^-A/-D/'
+  for line in $2; do
+    case "$line" in
+      "-A "*'OURS'*" -j "*)
+        chain="${line#-A }"
+        if begins "${line##* -j } " "$own" && ! begins "${chain%% *} " "$own" && ! has "$line" "$1"; then
+          say "-D $chain"
+        fi
+        ;;
+    esac
+  done
 }
 
 # Others may change rules at the same time.
 for program in iptables ip6tables; do
   [ -f "$program" ] || continue
-  for table in $(sed -n 's/^\*//p' "$program"); do
+  stored="$(cat "$program")"
+  for name in raw mangle filter; do
+    wanted="$(table "$name" "$stored")"
+    [ -n "$wanted" ] || continue
     tries=0
-    change="$(missing "$program" "$table")"
+    present="$("$program-save" -t "$name")"
+    change="$(missing "$wanted" "$present")"
     while [ -n "$change" ]; do
       tries=$((tries + 1))
       if [ "$tries" -gt 10 ]; then
-        echo "The rules in $PWD/$program are not in order after 10 tries; missing in table $table:" >&2
-        printf '%s\n' "$change" >&2
+        echo "The rules in $PWD/$program are not in order after 10 tries; missing in table $name:" >&2
+        say "$change" >&2
         exit 1
       fi
-      printf '*%s\n%s\nCOMMIT\n' "$table" "$change" | "$program-restore" --noflush -w 60 || sleep 1
-      change="$(missing "$program" "$table")"
+      printf '*%s\n%s\nCOMMIT\n' "$name" "$change" | "$program-restore" --noflush -w 60 || sleep 1
+      present="$("$program-save" -t "$name")"
+      change="$(missing "$wanted" "$present")"
     done
   done
 done
@@ -361,9 +436,8 @@ def _rules(desired: Desired, ip_version: str, after: Ruleset) -> str:
     rules = desired.rules[ip_version]
     lines: list[str] = []
     for table in TABLES if rules.inside else ():
-        inside, guard, jumps = (
-            [rule for rule in part if rule.table == table] for part in (rules.inside, rules.guard, rules.jumps)
-        )
+        parts = rules.inside, rules.guard, rules.jumps
+        inside, guard, jumps = (_as_they_stand(part, table, after) for part in parts)
         lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in dict.fromkeys(rule.chain for rule in inside))]
         lines += [rule.line() for rule in inside]
         lines += [f"-N {chain}" for chain in dict.fromkeys(rule.chain for rule in guard)]
@@ -373,6 +447,16 @@ def _rules(desired: Desired, ip_version: str, after: Ruleset) -> str:
             lines += [*_hint(desired, after, jump), jump.line()]
         lines.append("COMMIT")
     return _lines(lines)
+
+
+def _as_they_stand(rules: Iterable[Rule], table: str, after: Ruleset) -> list[Rule]:
+    """Return those of the rules that are of a table, each in the order that it has in its chain."""
+
+    def number(rule: Rule) -> int:
+        lines, printed = after.chain(table, rule.chain), rule.line()
+        return next(index for index, line in enumerate(lines) if same(line, printed))
+
+    return sorted((rule for rule in rules if rule.table == table), key=number)
 
 
 def _hint(desired: Desired, after: Ruleset, jump: Rule) -> list[str]:

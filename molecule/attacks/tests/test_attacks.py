@@ -340,7 +340,10 @@ def refused(stand: Stand, site: Site, inputs: Inputs) -> dict[Case, Outcome]:
     stand.machine.guard(rules(stand, site, inputs))
     for setup, way in {case.attack.setup: case.way for case in cases if case.attack.setup}.items():
         change(stand, way, setup)
-    return fire(cases, REFUSED_SECONDS)
+    outcomes = fire(cases, REFUSED_SECONDS)
+    # On a busy machine, the kernel may have forgotten a session before it was attacked: that was no attack.
+    missed = [case for case, found in outcomes.items() if case.attack.expected and not (found.expected or found.hit)]
+    return outcomes | (fire(missed, REFUSED_SECONDS) if missed else {})
 
 
 @cache
