@@ -21,6 +21,9 @@ from typing import NamedTuple, Union
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, clauses
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, covers
 
+# How many members of an ipset are looked at; with more, it is most likely a list of bans.
+MEMBERS = 10_000
+
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 # How sure it is that a condition is true for a packet.
@@ -117,6 +120,13 @@ class Read(NamedTuple):
     goes: bool
 
 
+class Near(NamedTuple):
+    """Where peers are whom a rule does not ban: the networks that the host is on, and the ipsets that hold such."""
+
+    networks: tuple[str, ...]
+    sets: tuple[str, ...] = ()
+
+
 class Reader:
     """Reads the chains of one table for some packets."""
 
@@ -126,14 +136,15 @@ class Reader:
         table: str,
         packets: Sequence[Packet],
         built_in: str,
-        near: Sequence[str] | None = None,
+        near: Near | None = None,
     ) -> None:
         """Read nothing yet.
 
         :arg built_in: the built-in chain that the packets pass
-        :arg near: the networks that the host is on, where it is known
+        :arg near: where it is known
         """
-        self._near = None if near is None else [network for network in map(_network, near) if network]
+        self._near = None if near is None else [network for network in map(_network, near.networks) if network]
+        self._sets = near.sets if near else ()
         # What leaves it is the policy's.
         self._built_in = f"-A {built_in} "
         self._policy = "DROP" if ruleset.policies.get((table, built_in)) == "DROP" else "ACCEPT"
@@ -303,6 +314,8 @@ class Reader:
                 masks[sure] |= mask
         else:
             value = _CONDITIONS.get(clause.option, _unknown)
+            if clause.option == "--match-set" and clause.values[0] in self._sets:
+                value = _unknown
             for number, packet in enumerate(self.packets):
                 masks[value(clause, packet)] |= 1 << number
         surely = masks[TRUE]
@@ -425,8 +438,25 @@ def _packet_type(clause: Clause, _packet: Packet) -> int:
     return _is(clause.values[0] in ("unicast", "host"), clause)
 
 
-def _in_set(clause: Clause, _packet: Packet) -> int:
-    return MAYBE if clause.negated else BANNED
+def _in_set(clause: Clause, packet: Packet) -> int:
+    ends = packet.source if clause.values[1].startswith("src") else packet.destination
+    return BANNED if ends and not clause.negated else MAYBE
+
+
+def sets_with(networks: Iterable[str], printed: str) -> tuple[str, ...]:
+    """Return the names of the ipsets that hold an address of some networks, among their first members.
+
+    :arg printed: what C(ipset list) prints
+    """
+    near = [network for network in map(_network, networks) if network]
+    found = []
+    for text in printed.split("Name: ")[1:]:
+        head, _title, members = text.partition("Members:\n")
+        # Such as 192.0.2.1 timeout 60, or 192.0.2.0/24,tcp:80
+        peers = (_network(re.split("[ ,]", member)[0]) for member in members.splitlines()[:MEMBERS] if member)
+        if any(peer.version == other.version and peer.overlaps(other) for peer in peers if peer for other in near):
+            found.append(head.splitlines()[0])
+    return tuple(found)
 
 
 def _bare(clause: Clause, _packet: Packet) -> int:

@@ -21,6 +21,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import (
     Desired,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import HELPER
+from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Near
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, Rule, comment_of, same, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
@@ -80,7 +81,7 @@ def plan(
     together: bool,
     exact: bool = False,
     kept: Sequence[str] = (),
-    near: Sequence[str] | None = None,
+    near: Near | None = None,
 ) -> Plan:
     """Return what turns the current rules into the desired ones.
 
@@ -89,7 +90,7 @@ def plan(
     :arg together: whether one item may add a rule for both IP versions
     :arg exact: whether a jump that stands further up than its place is moved, too
     :arg kept: the names of ipsets that are to be there although they are not asked for
-    :arg near: the networks that the host is on
+    :arg near: where peers are whom a foreign rule does not ban
     """
     result = Plan(before=current)
     changes: dict[str, _Changes] = {}

@@ -14,7 +14,7 @@ from heapq import nlargest
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import HELPER
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Effect, Reader
+from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Effect, Near, Reader
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
 
@@ -33,10 +33,10 @@ NAMED = 10
 class Site:
     """The foreign rules of one IP version, as the packets of FTP meet them."""
 
-    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, near: Sequence[str] | None = None) -> None:
+    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, near: Near | None = None) -> None:
         """Read no rule yet.
 
-        :arg near: the networks that the host is on; to drop all others is a ban. Without, that of a network is none.
+        :arg near: to drop what is not near is a ban. Without, that of a network is none.
         """
         self.near = near
         self.desired = desired

@@ -396,11 +396,13 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils import (
     _stores,
     _warnings,
 )
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import TABLES, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS, TABLES, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Near, sets_with
 from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS
 
 # What the role does not ask its user for.
+NAME_OF_SET = re.compile(r" --match-set (\S+)")
 INTERNAL = ("ip_versions_together", "exact", "undo", "earlier", "variables")
 
 
@@ -530,6 +532,17 @@ def read_sets(module: AnsibleModule, options: Options) -> dict[str, str]:
         name: " ".join([kind, *re.findall(r"family (\w+)", header)])
         for name, kind, header in re.findall(r"^Name: (.*)\nType: (.*)\n.*\nHeader: (.*)", out, re.MULTILINE)
     }
+
+
+def near(module: AnsibleModule, current: dict[str, _ruleset.Ruleset]) -> Near:
+    """Return where peers are whom a foreign rule does not ban, by the ipsets that the rules name."""
+    networks = tuple(_host.networks())
+    chains = [chain for ruleset in current.values() for table in ruleset.tables.values() for chain in table.values()]
+    lines = [line for chain in chains for line in chain if " --match-set " in line and OURS not in line]
+    names = dict.fromkeys(name for line in lines for name in NAME_OF_SET.findall(line))
+    path = module.get_bin_path("ipset", opt_dirs=_commands.SBIN)
+    texts = [module.run_command([path, "list", name])[1] for name in names] if path else []
+    return Near(networks, sets_with(networks, "".join(texts)))
 
 
 def add_packages(module: AnsibleModule, options: Options, packages: list[str], load: list[str]) -> None:
@@ -703,7 +716,7 @@ def main() -> None:
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
     together, exact = inputs["ip_versions_together"], inputs["exact"]
-    plan = _plan.plan(desired, current, sets, together=together, exact=exact, kept=kept, near=_host.networks())
+    plan = _plan.plan(desired, current, sets, together=together, exact=exact, kept=kept, near=near(module, current))
     check(module, desired, plan)
     if wanted and plan.changed and "iptables" not in packages:
         check_extensions(module, desired)

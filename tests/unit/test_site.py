@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _plan, _ruleset, _site
+from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Near, sets_with
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 # ufw 0.36.2 with `ufw default reject incoming`, abridged.
@@ -338,6 +339,58 @@ def test_ban_of_a_network_that_the_host_is_not_on_is_left_to_the_site(
     rule: str, near: list[str] | None, named: bool
 ) -> None:
     current = ruleset(f"-A PREROUTING {rule}", table="raw")
-    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True, near=near)
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True, near=near and Near(tuple(near)))
     warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
     assert bool(warnings) is named
+
+
+SETS = """\
+Name: office
+Type: hash:net
+Revision: 7
+Header: family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x427ed8f1
+Size in memory: 504
+References: 1
+Number of entries: 2
+Members:
+192.0.2.0/25
+198.51.0.0/16
+
+Name: bans
+Type: hash:ip,port
+Revision: 7
+Header: family inet hashsize 1024 maxelem 65536 timeout 600 bucketsize 12 initval 0x1
+Size in memory: 504
+References: 1
+Number of entries: 1
+Members:
+203.0.113.9,tcp:80 timeout 120
+
+Name: empty
+Type: hash:ip
+Members:
+"""
+
+
+def test_sets_that_hold_peers_nearby() -> None:
+    assert sets_with(["198.51.100.0/24", "2001:db8::/64"], SETS) == ("office",)
+    assert sets_with(["203.0.113.0/24"], SETS) == ("bans",)
+    assert sets_with(["10.0.0.0/8"], SETS) == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ("-m set --match-set bans src -j DROP", False),
+        ("-m set --match-set office src -p tcp -m tcp --dport 32768:61000 -j REJECT", True),
+        ("-m set ! --match-set bans src -j DROP", True),
+        # The host's own addresses are nobody's ban.
+        ("-m set --match-set bans dst -p tcp -m tcp --sport 1024:65535 -j REJECT", True),
+    ],
+)
+def test_set_that_is_dropped_is_a_ban_but_of_peers_nearby_and_of_the_host_itself(rule: str, named: bool) -> None:
+    current = ruleset(f"-A INPUT {rule}")
+    near = Near(("198.51.100.0/24",), ("office",))
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True, near=near)
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    assert any(rule in warning for warning in warnings) is named

@@ -31,8 +31,9 @@ def reach(addresses: list[str], ports: list[int], seconds: float, source_port: i
     for address in addresses:
         for port in ports:
             tried = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(("", source_port))
+            if source_port:  # to bind without one would leave out half of the ports
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(("", source_port))
             tried.setblocking(False)
             tried.connect_ex((address, port))
             selector.register(tried, selectors.EVENT_WRITE, f"{address} {port}")
