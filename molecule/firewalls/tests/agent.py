@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import selectors
 import socket
@@ -24,18 +26,16 @@ def listen(ports: list[int]) -> None:
         sockets.append(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=100))
 
 
-def reach(addresses: list[str], ports: list[int], seconds: float, source_port: int = 0) -> list[str]:
-    """Return those of the ports that answer."""
+def reach(addresses: list[str], ports: list[int], seconds: float, source_ports: tuple[int, ...] = (0,)) -> list[str]:
+    """Return those of the ports that answer to a connection from any of some ports, of which 0 is any."""
     found = []
     selector = selectors.DefaultSelector()
-    for address in addresses:
-        for port in ports:
-            tried = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-            if source_port:  # to bind without one would leave out half of the ports
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tried.bind(("", source_port))
-            tried.setblocking(False)
-            tried.connect_ex((address, port))
+    for address, port, source_port in itertools.product(addresses, ports, source_ports):
+        tried = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tried.bind(("", source_port))
+        tried.setblocking(False)
+        if tried.connect_ex((address, port)) in (0, errno.EINPROGRESS):
             selector.register(tried, selectors.EVENT_WRITE, f"{address} {port}")
     end = time.monotonic() + seconds
     while selector.get_map() and time.monotonic() < end:

@@ -38,6 +38,8 @@ CALLS = {"server": ("near", "site from near"), "client": ("site", "far"), "gatew
 # Ports that are to stay as open as they were: of the site, or of what is behind it.
 OTHERS = [22, 80, 1024, 3306, 8080, 40000, 50050, 60000]
 SECONDS, BLOCKED_SECONDS = 8, 2
+# Of those that Linux gives to programs; rules may let some of them through.
+CLIENT_PORTS = list(range(33000, 61000, 2000))
 NEAR = ("198.51.100.0/24", "203.0.113.0/24", "2001:db8::/64", "2001:db8:1::/64")
 INPUTS: dict[str, Any] = {
     "side": "server",
@@ -217,11 +219,9 @@ class Lab:
                 "client": ("far", "site from far"),
                 "gateway": ("far", "near"),
             }[side]
-        source_port = 20 if mode == "active" else 0
+        sources = [20] if mode == "active" else CLIENT_PORTS
         addresses = ADDRESSES[called]
-        # From several ports, of which rules may let some through.
-        ports = [40000, 50050, 60000] * (1 if source_port else 5)
-        found = self.hosts[caller].call("reach", list(addresses.values()), ports, 1.5, source_port)
+        found = self.hosts[caller].call("reach", list(addresses.values()), [40000, 50050, 60000], 1.5, sources)
         return "".join(
             str(version) for version, address in addresses.items() if any(f"{address} " in to for to in found)
         )
@@ -260,6 +260,9 @@ class Lab:
         mode = firewall.inputs["mode"]
         asked = [way for way in WAYS if mode in (way.mode, "both")]
         passed = self.transfers(firewall.side, asked, SECONDS)
+        again = [way for way in asked if not passed[str(way)]]
+        if again and len(again) < len(asked):  # most likely a busy machine: what drops all of a way does so again
+            passed.update(self.transfers(firewall.side, again, SECONDS))
         others = [way for way in WAYS if way not in asked]
         more = self.transfers(firewall.side, others, BLOCKED_SECONDS) if others else {}
         # What the site lets through as a new connection is not FTP's to stop.
