@@ -2,6 +2,7 @@
 
 A folder holds inputs.yml (what differs from the defaults), before.ipv4 and before.ipv6
 (what iptables-save and ip6tables-save print; an empty host without them) and plan.txt.
+With before in inputs.yml, those files are the ones of the case that it names.
 UPDATE_GOLDEN=1 writes plan.txt anew; read the difference before you commit it.
 """
 
@@ -25,17 +26,23 @@ INTERFACES = ["lo", "eth0", "eth1"]
 
 
 def rulesets(case: str) -> dict[str, _ruleset.Ruleset]:
-    """Read the rules of a case."""
+    """Read the rules of a case, which may be those of another one."""
     found = {}
+    folder = GOLDEN / read(case).get("before", case)
     for ip_version in _options.IP_VERSIONS:
-        path = GOLDEN / case / f"before.{ip_version}"
+        path = folder / f"before.{ip_version}"
         found[ip_version] = _ruleset.parse(path.read_text(encoding="utf-8") if path.exists() else "", _desired.TABLES)
     return found
 
 
-def inputs_of(case: str) -> dict[str, Any]:
-    """Read the inputs of a case."""
+def read(case: str) -> dict[str, Any]:
+    """Read what a case says of itself."""
     return yaml.safe_load((GOLDEN / case / "inputs.yml").read_text(encoding="utf-8")) or {}
+
+
+def inputs_of(case: str) -> dict[str, Any]:
+    """Return the inputs of a case."""
+    return {name: value for name, value in read(case).items() if name != "before"}
 
 
 def planned(case: str) -> _plan.Plan:
