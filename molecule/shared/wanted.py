@@ -9,15 +9,9 @@ from time import process_time
 from typing import Any
 
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import (
-    _boot,
-    _desired,
-    _options,
-    _plan,
-    _rule,
-    _ruleset,
-    _warnings,
-)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan, _warnings
 from role import ROLE
 
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))

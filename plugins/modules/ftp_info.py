@@ -105,17 +105,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.conntrack.plugins.module_utils import (
-    _boot,
-    _charge,
-    _commands,
-    _host,
-    _info,
-    _options,
-    _ruleset,
-)
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import TABLES
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import TABLES
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge, _commands, _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _info
 
 
 def main() -> None:

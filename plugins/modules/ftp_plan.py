@@ -381,25 +381,20 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.conntrack.plugins.module_utils import (
-    _boot,
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options, _servers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, TABLES, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import (
     _charge,
     _commands,
-    _desired,
-    _extensions,
     _host,
     _instances,
-    _options,
-    _plan,
-    _ruleset,
-    _servers,
     _stores,
-    _warnings,
 )
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS, TABLES, Desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Near, sets_with
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _extensions, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan, _warnings
 
 # What the role does not ask its user for.
 NAME_OF_SET = re.compile(r" --match-set (\S+)")

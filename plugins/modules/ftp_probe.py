@@ -240,7 +240,7 @@ probes:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _probe
+from ansible_collections.hostfw.conntrack.plugins.module_utils._probe import _probe
 
 
 def main() -> None:

@@ -185,7 +185,7 @@ rule:
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, Rule
 
 
 def converge(module: AnsibleModule, rule: Rule, ip_version: str) -> bool:

@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _desired, _options, _plan, _rule, _ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import GUARD, Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import GUARD, Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, INTERFACES, inputs_of, rulesets
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge, _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]

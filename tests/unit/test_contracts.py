@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan, ftp_probe
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS, parse
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, planned

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils import _diagnosis
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
 

@@ -11,8 +11,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import parse
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

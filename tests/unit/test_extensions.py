@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _extensions, _options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._extensions import Extension
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _extensions
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._extensions import Extension
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 HELPER, IPVS, CT, SET = (

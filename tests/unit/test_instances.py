@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _instances, _options, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _instances
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import rulesets
 

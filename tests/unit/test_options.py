@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options
 
 DEFAULTS: dict[str, Any] = {
     "side": "server",

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _plan, _rule, _ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _rule, _ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Clause, Rule
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 SAVES = sorted((Path(__file__).parent / "saves").glob("*.ipv?"))

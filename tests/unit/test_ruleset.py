@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _servers
-from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _servers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._servers import Server
 
 VSFTPD = "pasv_min_port and pasv_max_port"
 

@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _plan, _ruleset, _site
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Near, sets_with
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan, _site
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 # ufw 0.36.2 with `ufw default reject incoming`, abridged.

@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import (
-    _boot,
-    _desired,
-    _options,
-    _plan,
-    _ruleset,
-    _stores,
-)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _stores
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan
 from ansible_collections.hostfw.conntrack.tests.unit.test_boot import printed
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 

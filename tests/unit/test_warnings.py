@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _marks, _options, _ruleset, _warnings
-from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._servers import Server
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _marks, _warnings
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 GATEWAY = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}

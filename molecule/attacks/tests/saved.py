@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired, _options, _plan, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan
 from lab import NARROW, STANDS, Machine, Site, Stand, machines
 from role import OTHERS
 from wanted import DEFAULTS as ROLE_DEFAULTS

@@ -13,16 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import role
-from ansible_collections.hostfw.conntrack.plugins.module_utils import (
-    _desired,
-    _options,
-    _plan,
-    _rule,
-    _ruleset,
-    _warnings,
-)
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Near, sets_with
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan, _warnings
 from ftp import CURL, WAYS, Way
 from generator import WORDS, Firewall
 

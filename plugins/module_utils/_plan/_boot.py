@@ -11,9 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import LIVE_SET, OURS, TABLES, Chains, Desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, Rule, same
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import (
+    LIVE_SET,
+    OURS,
+    TABLES,
+    Chains,
+    Desired,
+)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, Rule, same
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
 
 FOLDER = "etc/hostfw-conntrack"
 UNITS = "etc/systemd/system"

@@ -11,12 +11,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS, Desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import HELPER
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Effect, Near, Reader
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import HELPER
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Effect, Near, Reader
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
 
 # Where packets pass, whatever jumps of ours are there.
 HOOKS = {

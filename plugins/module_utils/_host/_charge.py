@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import Desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import covers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import covers
 
 FAMILIES = {"ip": ("ipv4",), "ip6": ("ipv6",), "inet": IP_VERSIONS}
 # What iptables-nft makes; iptables-save shows what is in them, but no other base chains of the same tables.

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import (
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import (
     ANY,
     HELPER,
     SENDERS,
@@ -36,9 +36,9 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import (
     live_flows,
     other,
 )
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Packet
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Packet
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
 
 # Begins the comment of every rule, and tells our rules from foreign ones.
 OURS = "hostfw.conntrack: "

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import (
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import (
     GUARD,
     LIVE_SET,
     OURS,
@@ -20,12 +20,18 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import (
     Chains,
     Desired,
 )
-from ansible_collections.hostfw.conntrack.plugins.module_utils._flows import HELPER
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Near
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, Rule, comment_of, same, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._site import Site
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import HELPER
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import (
+    PROGRAMS,
+    Rule,
+    comment_of,
+    same,
+    target_of,
+)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._site import Site
 
 # Lines that a diff shows before and behind a change.
 CONTEXT = 3

@@ -12,10 +12,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import HIGH_PORTS, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, clauses, comment_of, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, covers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import HIGH_PORTS, Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import (
+    Clause,
+    clauses,
+    comment_of,
+    target_of,
+)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset, covers
 
 # In the order in which a packet meets them.
 TABLES = ("raw", "mangle", "nat", "filter")

@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _boot, _host, _marks
-from ansible_collections.hostfw.conntrack.plugins.module_utils._foreign import Packet, Reader
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import PROGRAMS, clauses, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, covers
-from ansible_collections.hostfw.conntrack.plugins.module_utils._servers import Server
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._servers import Server
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Packet, Reader
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, clauses, target_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset, covers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _marks
 
 # RFC 4861, section 4.
 NEIGHBOUR = {"135": "solicitations", "136": "advertisements"}

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _causes
+from ansible_collections.hostfw.conntrack.plugins.module_utils._probe import _causes
 
 MODES = ("passive", "active")
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import Chains
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import SIDES, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import ours
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import clauses, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Chains
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import SIDES, Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import clauses, target_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._plan import ours
 
 
 def interfaces(prefix: str, texts: Iterable[str]) -> list[str]:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _host
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
 
 TARGETS = ("CT", "CONNMARK", "SET")
 # Where the module has another name than its match or target.

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple, Union
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import Clause, clauses
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset, covers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Clause, clauses
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset, covers
 
 # How many members of an ipset are looked at; with more, it is most likely a list of bans.
 MEMBERS = 10_000

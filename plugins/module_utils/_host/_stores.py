@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import OURS, Chains, Desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import IP_VERSIONS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Chains, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
 
 # Each file of saved rules, and the command that saves them anew.
 RULES = {

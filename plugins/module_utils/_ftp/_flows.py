@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._options import Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 
 HELPER = "ftp"
 UNPRIVILEGED = "1024:65535"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options
 
 YES = ("yes", "on", "true", "1")
 NO = ("no", "false", "0")

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils import _charge
-from ansible_collections.hostfw.conntrack.plugins.module_utils._desired import GUARD, OURS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._rule import comment_of, target_of
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import GUARD, OURS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import comment_of, target_of
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
 
 # How the names of their chains begin.
 TOOLS = {
