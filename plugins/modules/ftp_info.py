@@ -107,7 +107,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import TABLES
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge, _commands, _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _commands, _gates, _host
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _info
@@ -143,7 +143,7 @@ def main() -> None:
             "assigned": sum(rule["packets"] for rule in rules if "--helper" in rule["rule"].partition("-j CT ")[2]),
         },
         variant=variant,
-        tools=_info.tools(current, _commands.nftables(module), firewalld_runs=_charge.firewalld()),
+        tools=_info.tools(current, _commands.nftables(module), firewalld_runs=_gates.firewalld()),
         policies={
             ip_version: {
                 chain: policy

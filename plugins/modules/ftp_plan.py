@@ -385,8 +385,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desi
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, TABLES, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import (
-    _charge,
     _commands,
+    _gates,
     _host,
     _instances,
     _stores,
@@ -557,7 +557,7 @@ def check(module: AnsibleModule, desired: Desired, plan: _plan.Plan) -> None:
     """Fail where nothing can be done, or where it would be in vain."""
     wanted = desired.options.state == "present"
     in_charge = (
-        _charge.conflicts(desired, _commands.nftables(module), firewalld_runs=_charge.firewalld()) if wanted else []
+        _gates.conflicts(desired, _commands.nftables(module), firewalld_runs=_gates.firewalld()) if wanted else []
     )
     ignored = in_charge if module.params["ignore_conflicts"] else []
     for conflict in ignored:

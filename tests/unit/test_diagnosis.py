@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _gates
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils import _diagnosis
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
 
@@ -61,10 +61,10 @@ def probe(stage: str, mode: str = "passive", **more: Any) -> dict[str, Any]:
 
 HELPED = {"gets the": 2, "port 21: client opens": 9, "port 21: server answers": 9, "FTP on": 12}
 HOSTS: list[tuple[str, Case]] = [
-    ("(its issue 1049)", Case({}, {"conflicts": [_charge.FIREWALLD], "msg": _charge.FIREWALLD})),
+    ("(its issue 1049)", Case({}, {"conflicts": [_gates.FIREWALLD], "msg": _gates.FIREWALLD})),
     (
         "Iptables shows the right rules",
-        Case({}, {"msg": _charge.NFTABLES.format(chain="in", family="inet", table="site", commands="nft ...")}),
+        Case({}, {"msg": _gates.NFTABLES.format(chain="in", family="inet", table="site", commands="nft ...")}),
     ),
     (
         "neither loaded nor built in",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import GUARD, OURS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _gates
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import comment_of, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
 
@@ -41,7 +41,7 @@ def tools(current: Mapping[str, Ruleset], nft: str, *, firewalld_runs: bool, roo
     found = [tool for tool, start in TOOLS.items() if any(chain.startswith(start) for chain in chains)]
     if firewalld_runs and "firewalld" not in found:
         found.append("firewalld")
-    native = [chain for chain in _charge.parse(nft).values() if chain.hook]
+    native = [chain for chain in _gates.parse(nft).values() if chain.hook]
     found += [f"nftables {chain.family} {chain.table}" for chain in native if chain.table != "firewalld"]
     found += [name for name, path in STORES.items() if Path(root, path).is_file()]
     return list(dict.fromkeys(found))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _charge
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _gates
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
@@ -53,7 +53,7 @@ def nft(
 def found(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
     """Return the conflicts."""
     options = _options.parse({**DEFAULTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"])
-    return _charge.conflicts(_desired.of(options), text, firewalld_runs=firewalld)
+    return _gates.conflicts(_desired.of(options), text, firewalld_runs=firewalld)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_firewalld_runs_here(tmp_path: Path, comm: str, namespace: str, expected
     process(tmp_path, 2, comm, namespace)
     (tmp_path / "proc/3").mkdir()  # has just ended
     (tmp_path / "proc/self").symlink_to("1")
-    assert _charge.firewalld(str(tmp_path)) is expected
+    assert _gates.firewalld(str(tmp_path)) is expected
 
 
 # What nft 1.0.6 printed of tables, each with one firewall that drops control connections.
