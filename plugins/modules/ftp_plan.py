@@ -175,34 +175,37 @@ options:
     type: str
     default: present
     choices: [present, absent]
-  ip_versions_together:
-    description:
-      - Whether one item of the plan may be for both IP versions.
-      - M(ansible.builtin.iptables) knows O(ansible.builtin.iptables#module:ip_version=both) since ansible-core 2.19.
-    type: bool
-    default: false
-  exact:
-    description: Whether a jump that stands further up than its place, where FTP passes, is to be moved, too.
-    type: bool
-    default: false
-  undo:
-    description:
-      - The RV(before) of an earlier run. The plan is then to give back what it describes, and no other option but
-        O(chain_prefix) counts.
-    type: dict
-  earlier:
-    description:
-      - The RV(instances) of an earlier run on this host in the same run of Ansible. The module fails where another
-        O(side) had the same O(chain_prefix) there, as each would remove the rules of the other.
+  role:
+    description: What the role P(hostfw.conntrack.ftp#role) hands on from one look to the next. Not for playbooks.
     type: dict
     default: {}
     version_added: 1.1.0
-  variables:
-    description: The names of variables that are set, of which the module warns where they look like misspelt inputs.
-    type: list
-    elements: str
-    default: []
-    version_added: 1.1.0
+    suboptions:
+      ip_versions_together:
+        description:
+          - Whether one item of the plan may be for both IP versions, which
+            O(ansible.builtin.iptables#module:ip_version=both) is since ansible-core 2.19.
+        type: bool
+        default: false
+      exact:
+        description: Whether a jump that stands further up than its place, where FTP passes, is to be moved, too.
+        type: bool
+        default: false
+      undo:
+        description:
+          - An earlier RV(before), to give back what it describes. No other option but O(chain_prefix) then counts.
+        type: dict
+      earlier:
+        description:
+          - An earlier RV(instances) of this host. The module fails where another O(side) had the same O(chain_prefix)
+            there, as each would remove the rules of the other.
+        type: dict
+        default: {}
+      variables:
+        description: The names of variables that are set. The module warns where they look like misspelt inputs.
+        type: list
+        elements: str
+        default: []
 seealso:
   - module: hostfw.conntrack.helper_rule
   - module: ansible.builtin.iptables
@@ -346,7 +349,7 @@ inputs:
     - The options on which a trial of FTP rests, in one form. Of O(ip_versions), those over which the addresses let FTP
       pass.
   type: dict
-  returned: success, but not with O(undo)
+  returned: success, but not with O(role.undo)
   sample:
     control_ports: ["21"]
     data_port: "20"
@@ -356,16 +359,16 @@ inputs:
     side: server
     tls: false
 instances:
-  description: The side for each prefix that was asked for so far, for O(earlier).
+  description: The side for each prefix that was asked for so far, for O(role.earlier).
   type: dict
-  returned: success, but not with O(undo)
+  returned: success, but not with O(role.undo)
   sample: {FTP: server}
 refresh:
   description: Whether the lists of packages are to be fetched before any is installed, as apt does not do so itself.
   type: bool
   returned: success
 before:
-  description: The chains, jumps, sets and files that the role has on the host, for O(undo).
+  description: The chains, jumps, sets and files that the role has on the host, for O(role.undo).
   type: dict
   returned: when the host is not converged
 conflicts:
@@ -396,9 +399,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreig
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan, _warnings
 
-# What the role does not ask its user for.
 NAME_OF_SET = re.compile(r" --match-set (\S+)")
-INTERNAL = ("ip_versions_together", "exact", "undo", "earlier", "variables")
 
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
@@ -487,8 +488,8 @@ def warn_of_inputs(module: AnsibleModule, options: Options, current: dict[str, _
         )
     if options.state == "present" and not module.params["interface"] and not _host.default_interfaces():
         module.warn("ftp_interface: this host has no default route at present; the rules stay where they are")
-    inputs = [f"ftp_{name}" for name in module.params if name not in INTERNAL]
-    for warning in _options.misspelt(module.params["variables"], [*inputs, "ftp_verify"]):
+    inputs = [f"ftp_{name}" for name in module.params if name != "role"]
+    for warning in _options.misspelt(module.params["role"]["variables"], [*inputs, "ftp_verify"]):
         module.warn(warning)
     sides = _instances.sides(options.prefix, current)
     if options.state == "present" and sides and options.side not in sides:
@@ -660,17 +661,25 @@ def main() -> None:
             "restore_after": {"type": "list", "elements": "str", "default": []},
             "ignore_conflicts": {"type": "bool", "default": False},
             "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
-            "ip_versions_together": {"type": "bool", "default": False},
-            "exact": {"type": "bool", "default": False},
-            "undo": {"type": "dict"},
-            "earlier": {"type": "dict", "default": {}},
-            "variables": {"type": "list", "elements": "str", "default": []},
+            "role": {
+                "type": "dict",
+                "default": {},
+                "apply_defaults": True,
+                "options": {
+                    "ip_versions_together": {"type": "bool", "default": False},
+                    "exact": {"type": "bool", "default": False},
+                    "undo": {"type": "dict"},
+                    "earlier": {"type": "dict", "default": {}},
+                    "variables": {"type": "list", "elements": "str", "default": []},
+                },
+            },
         },
         supports_check_mode=True,
     )
     # The process ends before any of this is garbage, and with many rules it would be looked for all the time.
     gc.disable()
     inputs: dict[str, Any] = module.params
+    role = inputs["role"]
     wanted = inputs["state"] == "present"
     asked = inputs["passive_ports"]
     addresses = _host.addresses()
@@ -689,7 +698,7 @@ def main() -> None:
         )
         if wanted:
             _options.check_public_address(options, narrow)
-        instances = _instances.together(inputs["earlier"], options)
+        instances = _instances.together(role["earlier"], options)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
@@ -703,15 +712,22 @@ def main() -> None:
     # Without the program, there is no set to keep.
     has_ipset = module.get_bin_path("ipset", opt_dirs=_commands.SBIN) is not None
     kept = _stores.sets(options.prefix, stores) if has_ipset else []
-    if inputs["undo"]:
-        plan = _plan.undo(options.prefix, inputs["undo"], current, sets, kept)
+    if role["undo"]:
+        plan = _plan.undo(options.prefix, role["undo"], current, sets, kept)
         needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
-        files = _boot.changes(options.prefix, {**needed, **inputs["undo"]["files"]}, systemd=systemd)
+        files = _boot.changes(options.prefix, {**needed, **role["undo"]["files"]}, systemd=systemd)
         leave(module, plan, files, [], [], before)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
-    together, exact = inputs["ip_versions_together"], inputs["exact"]
-    plan = _plan.plan(desired, current, sets, together=together, exact=exact, kept=kept, near=near(module, current))
+    plan = _plan.plan(
+        desired,
+        current,
+        sets,
+        together=role["ip_versions_together"],
+        exact=role["exact"],
+        kept=kept,
+        near=near(module, current),
+    )
     check(module, desired, plan)
     if wanted and plan.changed and "iptables" not in packages:
         check_extensions(module, desired)

@@ -15,8 +15,6 @@ from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, pla
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROLE = PROJECT / "roles/ftp"
-# What the role does not ask its user for.
-INTERNAL = ftp_plan.INTERNAL
 
 
 def load(path: Path) -> Any:
@@ -47,7 +45,7 @@ def test_defaults_are_of_the_types_and_among_the_choices() -> None:
 
 
 def test_module_has_the_inputs_with_their_types_choices_and_defaults() -> None:
-    module = {f"ftp_{name}": option for name, option in options.items() if name not in INTERNAL}
+    module = {f"ftp_{name}": option for name, option in options.items() if name != "role"}
     assert list(module) == [name for name in specs if name != "ftp_verify"]
     for name, option in module.items():
         spec = specs[name]
@@ -64,7 +62,7 @@ def test_verification_has_the_options_of_the_probe() -> None:
 
 
 def test_role_hands_every_input_to_the_module() -> None:
-    handed = {name: value for name, value in plan.items() if name not in INTERNAL}
+    handed = {name: value for name, value in plan.items() if name != "role"}
     assert handed == {name: f"{{{{ ftp_{name} }}}}" for name in DEFAULTS}
 
 
