@@ -233,27 +233,33 @@ missing() {
   done
 }
 
+# Prints what puts all tables in order for iptables-restore: $1 is what is stored, $2 what iptables-save prints.
+change() {
+  for name in raw mangle filter; do
+    wanted="$(table "$name" "$1")"
+    [ -n "$wanted" ] || continue
+    change="$(missing "$wanted" "$(table "$name" "$2")")"
+    [ -z "$change" ] || printf '*%s\n%s\nCOMMIT\n' "$name" "$change"
+  done
+}
+
 # Others may change rules at the same time.
 for program in iptables ip6tables; do
   [ -f "$program" ] || continue
   stored="$(cat "$program")"
-  for name in raw mangle filter; do
-    wanted="$(table "$name" "$stored")"
-    [ -n "$wanted" ] || continue
-    tries=0
-    present="$("$program-save" -t "$name")"
-    change="$(missing "$wanted" "$present")"
-    while [ -n "$change" ]; do
-      tries=$((tries + 1))
-      if [ "$tries" -gt 10 ]; then
-        echo "The rules in $PWD/$program are not in order after 10 tries; missing in table $name:" >&2
-        say "$change" >&2
-        exit 1
-      fi
-      printf '*%s\n%s\nCOMMIT\n' "$name" "$change" | "$program-restore" --noflush -w 60 || sleep 1
-      present="$("$program-save" -t "$name")"
-      change="$(missing "$wanted" "$present")"
-    done
+  present="$("$program-save")"
+  change="$(change "$stored" "$present")"
+  tries=0
+  while [ -n "$change" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 10 ]; then
+      echo "The rules in $PWD/$program are not in order after 10 tries; missing:" >&2
+      say "$change" >&2
+      exit 1
+    fi
+    say "$change" | "$program-restore" --noflush -w 60 || sleep 1
+    present="$("$program-save")"
+    change="$(change "$stored" "$present")"
   done
 done
 """.replace("OURS", OURS)
@@ -442,27 +448,19 @@ def _rules(desired: Desired, ip_version: str, after: Ruleset) -> str:
     rules = desired.rules[ip_version]
     lines: list[str] = []
     for table in TABLES if rules.inside else ():
-        parts = rules.inside, rules.guard, rules.jumps
-        inside, guard, jumps = (_as_they_stand(part, table, after) for part in parts)
+        inside, guard, jumps = (
+            [rule for rule in part if rule.table == table] for part in (rules.inside, rules.guard, rules.jumps)
+        )
         lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in dict.fromkeys(rule.chain for rule in inside))]
         lines += [rule.line() for rule in inside]
         lines += [f"-N {chain}" for chain in dict.fromkeys(rule.chain for rule in guard)]
-        for rule in guard:
+        # As the plan has put each before the others.
+        for rule in reversed(guard):
             lines += ["# last" if rule.jump == "DROP" else "# first", rule.line()]
         for jump in jumps:
             lines += [*_hint(desired, after, jump), jump.line()]
         lines.append("COMMIT")
     return _lines(lines)
-
-
-def _as_they_stand(rules: Iterable[Rule], table: str, after: Ruleset) -> list[Rule]:
-    """Return those of the rules that are of a table, each in the order that it has in its chain."""
-
-    def number(rule: Rule) -> int:
-        lines, printed = after.chain(table, rule.chain), rule.line()
-        return next(index for index, line in enumerate(lines) if same(line, printed))
-
-    return sorted((rule for rule in rules if rule.table == table), key=number)
 
 
 def _hint(desired: Desired, after: Ruleset, jump: Rule) -> list[str]:
