@@ -33,7 +33,10 @@ def reach(addresses: list[str], ports: list[int], seconds: float, source_ports: 
     for address, port, source_port in itertools.product(addresses, ports, source_ports):
         tried = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        tried.bind(("", source_port))
+        try:
+            tried.bind(("", source_port))
+        except OSError:  # a program has it at present
+            continue
         tried.setblocking(False)
         if tried.connect_ex((address, port)) in (0, errno.EINPROGRESS):
             selector.register(tried, selectors.EVENT_WRITE, f"{address} {port}")
