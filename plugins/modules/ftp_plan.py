@@ -399,8 +399,6 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreig
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan, _warnings
 
-NAME_OF_SET = re.compile(r" --match-set (\S+)")
-
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
     """Return the rules of each IP version, and the packages that are missing."""
@@ -533,9 +531,10 @@ def read_sets(module: AnsibleModule, options: Options) -> dict[str, str]:
 def near(module: AnsibleModule, current: dict[str, _ruleset.Ruleset]) -> Near:
     """Return where peers are whom a foreign rule does not ban, by the ipsets that the rules name."""
     networks = tuple(_host.networks())
-    chains = [chain for ruleset in current.values() for table in ruleset.tables.values() for chain in table.values()]
-    lines = [line for chain in chains for line in chain if " --match-set " in line and OURS not in line]
-    names = dict.fromkeys(name for line in lines for name in NAME_OF_SET.findall(line))
+    chains = [
+        chain for ruleset in current.values() for table in TABLES for chain in ruleset.tables.get(table, {}).values()
+    ]
+    names = _ruleset.sets_of(line for chain in chains for line in chain if OURS not in line)
     path = module.get_bin_path("ipset", opt_dirs=_commands.SBIN)
     texts = [module.run_command([path, "list", name])[1] for name in names] if path else []
     return Near(networks, sets_with(networks, "".join(texts)))
@@ -702,7 +701,6 @@ def main() -> None:
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
-    desired = _desired.of(options)
     current, packages = read(module, options)
     sets = read_sets(module, options)
     before = _plan.snapshot(options.prefix, current, sets) | {"files": _boot.read(options.prefix)}
@@ -717,6 +715,7 @@ def main() -> None:
         needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
         files = _boot.changes(options.prefix, {**needed, **role["undo"]["files"]}, systemd=systemd)
         leave(module, plan, files, [], [], before)
+    desired = _desired.of(options)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, options, packages, load)
     plan = _plan.plan(
@@ -726,7 +725,7 @@ def main() -> None:
         together=role["ip_versions_together"],
         exact=role["exact"],
         kept=kept,
-        near=near(module, current),
+        near=near(module, current) if wanted else None,
     )
     check(module, desired, plan)
     if wanted and plan.changed and "iptables" not in packages:

@@ -57,3 +57,12 @@ def test_comments_may_hold_line_feeds() -> None:
 def test_tables_that_do_not_matter_are_read_over() -> None:
     text = '*nat\n:X - [0:0]\n-A X -m comment --comment "two\nlines \x0c\x85" -j RETURN\nCOMMIT\n*raw\nCOMMIT\n'
     assert _ruleset.parse(text, ["raw", "filter"]).tables == {"raw": {}}
+
+
+def test_sets_that_rules_name() -> None:
+    lines = [
+        "-A INPUT -m set ! --match-set a src -j DROP",
+        "-A INPUT -j SET --add-set b src --exist",
+        "-A INPUT -j x-set",
+    ]
+    assert _ruleset.sets_of([*lines, lines[0]]) == ["a", "b"]

@@ -29,26 +29,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def server() -> tuple[Host, list[str]]:
-    """The server, and its rules with the role applied."""
-    host = Host(f"{SCENARIO}-server")
-    host.load(OTHERS)
-    host.role()
-    return host, host.save()
+def server() -> Host:
+    """The server, which remembers its rules with the role applied."""
+    return Host(f"{SCENARIO}-server")
 
 
 @pytest.fixture
-def host(server: tuple[Host, list[str]]) -> Host:
+def host(server: Host) -> Host:
     """A server with the foreign rules, and without ours."""
-    server[0].load(OTHERS)
-    return server[0]
+    server.load(OTHERS)
+    return server
 
 
 @pytest.fixture
-def converged(server: tuple[Host, list[str]]) -> Host:
+def converged(host: Host) -> Host:
     """A server to which the role has been applied."""
-    server[0].load(server[1])
-    return server[0]
+    host.converge()
+    return host
 
 
 @pytest.fixture(scope="session")

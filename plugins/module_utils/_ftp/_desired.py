@@ -189,14 +189,26 @@ class Desired:
     """What an instance is to have on a host.
 
     - rules: by IP version
-    - live_sets: the names of the sets of live addresses, for each IP version that wants one
     """
 
     options: Options
-    chains: Chains
-    marks: Marks
     rules: Mapping[str, Rules]
-    live_sets: Mapping[str, str]
+
+    @property
+    def chains(self) -> Chains:
+        """The names of its chains."""
+        return Chains(self.options.prefix)
+
+    @property
+    def marks(self) -> Marks:
+        """Its marks."""
+        return marks(self.options)
+
+    @property
+    def live_sets(self) -> dict[str, str]:
+        """The names of the sets of live addresses, for each IP version that wants one."""
+        asked = [name for name, rules in self.rules.items() if rules.jumps and self.options.live_over(name)]
+        return {ip_version: self.chains.live(ip_version) for ip_version in asked}
 
     def position(self, jump: Rule) -> str:
         """Return the position of a jump; that which is asked for counts in table filter."""
@@ -205,14 +217,12 @@ class Desired:
 
 def of(options: Options) -> Desired:
     """Return what an instance is to have; of what is absent, nothing."""
-    chains = Chains(options.prefix)
-    asked = [ip_version for ip_version in IP_VERSIONS if ends(options, ip_version)]
     rules = {ip_version: Rules() for ip_version in IP_VERSIONS}
-    for ip_version in asked:
-        parts = _inside(options, ip_version), _guard(options, ip_version), _jumps(options, ip_version)
-        rules[ip_version] = Rules(*map(tuple, parts))
-    live_sets = {ip_version: chains.live(ip_version) for ip_version in asked if options.live_over(ip_version)}
-    return Desired(options, chains, marks(options), rules, live_sets)
+    for ip_version in rules:
+        if ends(options, ip_version):
+            parts = _inside(options, ip_version), _guard(options, ip_version), _jumps(options, ip_version)
+            rules[ip_version] = Rules(*map(tuple, parts))
+    return Desired(options, rules)
 
 
 def sent(rule: Rule, ends: Ends, sender: str) -> Rule:

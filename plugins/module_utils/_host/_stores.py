@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Chains, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import sets_of
 
 # Each file of saved rules, and the command that saves them anew.
 RULES = {
@@ -82,7 +83,7 @@ def _names(prefix: str) -> list[str]:
 
 def _sets(prefix: str, lines: list[str]) -> list[str]:
     """Return the names of the ipsets of an instance that rules name."""
-    named = {name for line in lines for name in re.findall(r" --(?:match|add|del|map)-set (\S+)", line)}
+    named = sets_of(lines)
     return [name for name in _names(prefix) if name in named]
 
 

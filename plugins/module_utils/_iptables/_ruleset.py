@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -66,6 +66,14 @@ def parse(text: str, tables: Sequence[str]) -> Ruleset:
         elif chains is not None:
             _head(ruleset, table, line)
     return ruleset
+
+
+def sets_of(lines: Iterable[str]) -> list[str]:
+    """Return the names of the ipsets that rules name, each once."""
+    names = (
+        name for line in lines if "-set " in line for name in re.findall(r" --(?:match|add|del|map)-set (\S+)", line)
+    )
+    return list(dict.fromkeys(names))
 
 
 def _head(ruleset: Ruleset, table: str, line: str) -> None:
