@@ -9,9 +9,8 @@ import selectors
 import socket
 import subprocess
 import sys
+import threading
 import time
-
-sockets: list[socket.socket] = []
 
 
 def run(command: str, stdin: str = "") -> list[object]:
@@ -23,7 +22,14 @@ def run(command: str, stdin: str = "") -> list[object]:
 def listen(ports: list[int]) -> None:
     """Listen on ports of both IP versions, from now on."""
     for port in ports:
-        sockets.append(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=100))
+        server = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=100)
+        threading.Thread(target=accept, args=(server,), daemon=True).start()
+
+
+def accept(server: socket.socket) -> None:
+    """Close each connection at once: those that wait would keep others out when there are many."""
+    while True:
+        server.accept()[0].close()
 
 
 def reach(addresses: list[str], ports: list[int], seconds: float, source_ports: tuple[int, ...] = (0,)) -> list[str]:
