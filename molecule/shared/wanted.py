@@ -84,7 +84,7 @@ def seconds_of_a_plan(number: int) -> float:
     for version, site in plan.sites.items():
         site.warnings(_rule.PROGRAMS[version], plan.after[version])
     _warnings.warnings(options, current, [])
-    _boot.files(desired, plan.after, [], systemd=True, plugins=True)
+    _boot.files(desired, plan, [], systemd=True, plugins=True)
     assert plan.diff
     took = process_time() - start
     gc.enable()

@@ -187,10 +187,6 @@ options:
             O(ansible.builtin.iptables#module:ip_version=both) is since ansible-core 2.19.
         type: bool
         default: false
-      exact:
-        description: Whether a jump that stands further up than its place, where FTP passes, is to be moved, too.
-        type: bool
-        default: false
       undo:
         description:
           - An earlier RV(before), to give back what it describes. No other option but O(chain_prefix) then counts.
@@ -313,8 +309,10 @@ finish:
         *filter
         -D FTP-IN -p tcp -m tcp --dport 22 -j ACCEPT
         COMMIT
-places:
-  description: Whether jumps get places that count the foreign rules before them, which may have changed meanwhile.
+placing:
+  description:
+    - Whether nothing is left to do but to move jumps below foreign rules, such as bans, that others have put there
+      meanwhile. FTP passes.
   type: bool
   returned: success
 disable:
@@ -608,7 +606,7 @@ def leave(
         helper_rules=plan.helper_rules,
         rules=plan.rules,
         finish=plan.finish,
-        places=plan.places,
+        placing=plan.placing and not (packages or load or files.changed),
         disable=files.disable,
         remove=files.remove,
         write=files.write,
@@ -666,7 +664,6 @@ def main() -> None:
                 "apply_defaults": True,
                 "options": {
                     "ip_versions_together": {"type": "bool", "default": False},
-                    "exact": {"type": "bool", "default": False},
                     "undo": {"type": "dict"},
                     "earlier": {"type": "dict", "default": {}},
                     "variables": {"type": "list", "elements": "str", "default": []},
@@ -723,7 +720,6 @@ def main() -> None:
         current,
         sets,
         together=role["ip_versions_together"],
-        exact=role["exact"],
         kept=kept,
         near=near(module, current) if wanted else None,
     )
@@ -739,7 +735,7 @@ def main() -> None:
     for warning in warnings:
         module.warn(warning)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
-    wanted_files = _boot.files(desired, plan.after, loadable, systemd=systemd, plugins=plugins, kept=kept)
+    wanted_files = _boot.files(desired, plan, loadable, systemd=systemd, plugins=plugins, kept=kept)
     files = _boot.changes(options.prefix, wanted_files, systemd=systemd)
     leave(
         module,

@@ -73,7 +73,7 @@ class Booted:
         plan = _plan.plan(self.desired, rulesets(case), {}, together=True)
         self.conflicts = plan.conflicts
         self.after = plan.after
-        files = _boot.files(self.desired, plan.after, ["nf_conntrack_ftp"], systemd=True, plugins=True)
+        files = _boot.files(self.desired, plan, ["nf_conntrack_ftp"], systemd=True, plugins=True)
         for path, text in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text.replace("PATH=/usr/sbin", f"PATH={root}:/usr/sbin"), encoding="utf-8")
@@ -358,7 +358,9 @@ SETS = ["etc/hostfw-conntrack/FTP/ipset", "etc/hostfw-conntrack/FTP/restore"]
 )
 def test_sets_that_are_kept_have_their_files_alone(systemd: bool, plugins: bool, more: list[str]) -> None:
     options = _options.parse({**DEFAULTS, "state": "absent"}, INTERFACES, ["eth0"])
-    files = _boot.files(_desired.of(options), {}, [], systemd=systemd, plugins=plugins, kept=["FTP-LIVE-IPV6"])
+    files = _boot.files(
+        _desired.of(options), _plan.Plan(), [], systemd=systemd, plugins=plugins, kept=["FTP-LIVE-IPV6"]
+    )
     assert list(files) == ([*SETS, *more] if more else [])
     assert (
         not more
@@ -369,14 +371,14 @@ def test_sets_that_are_kept_have_their_files_alone(systemd: bool, plugins: bool,
 
 def test_without_systemd_there_are_rules_only() -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
-    after = _plan.plan(_desired.of(options), rulesets("fresh-both"), {}, together=True).after
-    assert list(_boot.files(_desired.of(options), after, ["nf_conntrack_ftp"], systemd=False, plugins=False)) == [
+    plan = _plan.plan(_desired.of(options), rulesets("fresh-both"), {}, together=True)
+    assert list(_boot.files(_desired.of(options), plan, ["nf_conntrack_ftp"], systemd=False, plugins=False)) == [
         "etc/hostfw-conntrack/FTP/iptables",
         "etc/hostfw-conntrack/FTP/ip6tables",
         "etc/hostfw-conntrack/FTP/restore",
     ]
     assert (
-        _boot.files(_desired.of(dataclasses.replace(options, persistent=False)), after, [], systemd=True, plugins=True)
+        _boot.files(_desired.of(dataclasses.replace(options, persistent=False)), plan, [], systemd=True, plugins=True)
         == {}
     )
 
@@ -391,7 +393,7 @@ def unit_files(**inputs: object) -> dict[str, str]:
     """Return the units of FTPS with some inputs."""
     asked = {"tls": True, "mode": "passive", "passive_ports": "50000:50099", **inputs}
     options = _options.parse({**DEFAULTS, **asked}, INTERFACES, ["eth0"])
-    files = _boot.files(_desired.of(options), {}, [], systemd=True, plugins=False)
+    files = _boot.files(_desired.of(options), _plan.Plan(), [], systemd=True, plugins=False)
     return {path.rpartition("/")[2]: text for path, text in files.items() if path.startswith(_boot.UNITS)}
 
 

@@ -170,24 +170,24 @@ def test_undo_gives_back_what_there_was(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "exact", "changed"),
+    ("rule", "below", "changed", "passes"),
     [
-        ("-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT", False, False),
-        ("-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT", True, True),
+        ("-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT", 1, False, True),
         # As at boot, where the rule beside it was gone.
-        ("-A INPUT -s 192.0.2.66/32 -j DROP", False, True),
+        ("-A INPUT -s 192.0.2.66/32 -j DROP", 1, True, True),
+        ("-A INPUT -i eth0 -j DROP", 0, True, False),
     ],
 )
-def test_jump_that_rules_of_others_have_pushed_up_is_moved(rule: str, exact: bool, changed: bool) -> None:
+def test_jump_that_foreign_rules_have_pushed_is_moved(rule: str, below: int, changed: bool, passes: bool) -> None:
     options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
     current = _plan.plan(_desired.of(options), rulesets("position-before-a-last-drop"), {}, together=True).after
     jump = next(line for line in current["ipv4"].chain("filter", "INPUT") if line.endswith("-j FTP-IN"))
     lines = current["ipv4"].tables["filter"]["INPUT"]
-    lines.insert(lines.index(jump) + 1, rule)
-    plan = _plan.plan(_desired.of(options), current, {}, together=True, exact=exact)
-    assert (plan.changed, plan.places) == (changed, changed)
+    lines.insert(lines.index(jump) + below, rule)
+    plan = _plan.plan(_desired.of(options), current, {}, together=True)
+    assert (plan.changed, plan.placing) == (changed, passes)
     after = plan.after["ipv4"].chain("filter", "INPUT")
-    assert (after.index(jump) > after.index(rule)) is changed
+    assert (after.index(jump) > after.index(rule)) is (changed and passes)
 
 
 # Several ports, FTPS and the like make no more of them.

@@ -65,7 +65,7 @@ class Host:
         kept = _stores.sets(asked.prefix, self.stores)
         sets = dict.fromkeys(self.sets, "hash:ip inet") | {name: "hash:ip inet6" for name in self.sets if "6" in name}
         plan = _plan.plan(_desired.of(asked), self.current, sets, together=True, kept=kept)
-        files = _boot.files(_desired.of(asked), plan.after, [], systemd=systemd, plugins=True, kept=kept)
+        files = _boot.files(_desired.of(asked), plan, [], systemd=systemd, plugins=True, kept=kept)
         destroyed = {item["argv"][-1] for item in plan.finish if "destroy" in item["argv"]}
         return replace(
             self,

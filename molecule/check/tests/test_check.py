@@ -165,17 +165,17 @@ def test_what_could_not_be_tried_stays(server: Host, tmp_path: Path) -> None:
         "FTP could not be tried, so it is not known whether it passes; what this run has changed stays: " in run.error
     )
     assert "away cannot be reached: " in run.error
-    assert "is taken back" not in run.error
+    assert "is rolled back" not in run.error
     assert JUMP in server.lines("INPUT")
 
 
-def test_role_takes_back_what_does_not_pass(server: Host) -> None:
+def test_role_rolls_back_what_does_not_pass(server: Host) -> None:
     server.converge()
     before = server.rules()
     closed = {"ftp_allowed_addresses": ["203.0.113.0/24"]}
     run = server.attempt(ftp_verify=tried(server, rescue="rollback"), **closed)
     assert "FTP was tried and does not pass: passive over IPv4 to " in run.error
-    assert "is taken back: they are as they were before it" in run.error
+    assert "is rolled back: they are as they were before it" in run.error
     assert server.rules() == before
     run = server.attempt(ftp_verify=tried(server), **closed)
     assert "FTP was tried and does not pass: " in run.error

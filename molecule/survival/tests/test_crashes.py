@@ -190,9 +190,9 @@ class Victim:
         if play.process.returncode == 0:
             self.expect(self.ours() == self.wanted[target], f"success, but not {target}: {text}")
             return "went on"
-        if "is taken back: they are as they" in text:
-            self.expect(self.ours() == self.wanted[self.settings], f"not taken back: {text}")
-            return "taken back"
+        if "is rolled back: they are as they" in text:
+            self.expect(self.ours() == self.wanted[self.settings], f"not rolled back: {text}")
+            return "rolled back"
         return "failed"
 
     def after_crash(self, point: str) -> None:

@@ -106,12 +106,12 @@ def load_with_drop(host: Host) -> None:
 
 
 def misplaced(host: Host) -> list[str]:
-    """Return the foreign rules that the jump should stand behind, and does not: FTP would pass them by."""
+    """Return the bans that the jump should stand behind, and does not: FTP would pass them by."""
     found = []
     for program in PROGRAMS:
         lines = host.lines("INPUT", program=program)
         behind = lines[lines.index(JUMP) + 1 :] if JUMP in lines else [DROP]
-        found += [f"{program}: {line}" for line in behind if line != DROP]
+        found += [f"{program}: {line}" for line in behind if line.endswith("-j DROP") and line != DROP]
     return found
 
 
@@ -144,7 +144,7 @@ def contentions(servers: list[Host], figures: list[str]) -> list[Contention]:
             f"{words(found.seconds)} s with {words(looks)} looks at the host while others added {others['added']} "
             f"rules, deleted {others['deleted']} and held the lock for {others['held']:.0f} s: "
             f"{len(found.failed)} runs failed, {len(found.caught)} errors were caught, "
-            f"{len(found.misplaced)} foreign rules passed by, {len(found.foreign)} changed, "
+            f"{len(found.misplaced)} bans passed by, {len(found.foreign)} changed, "
             f"{len(others['failed'])} changes of others failed"
         )
         figures += found.caught + others["failed"]
@@ -169,13 +169,13 @@ def test_jump_stays_behind_the_bans_of_others(contentions: list[Contention]) -> 
     assert [found.misplaced for found in contentions] == [[], []]
 
 
-def test_jump_stays_behind_the_bans_where_rules_come_above_them_meanwhile(servers: list[Host]) -> None:
+def test_jump_stays_behind_bans_that_come_meanwhile(servers: list[Host]) -> None:
     host = servers[0]
     host.role(ftp_state="absent")
     load_with_drop(host)
     wait = "until iptables -S FTP-IN && ip6tables -S FTP-IN; do sleep 0.1; done"
-    put = "$program -I INPUT 1 -p udp -m udp --dport $port -j ACCEPT"
-    put = f"for program in iptables ip6tables; do for port in 1 2 3 4 5; do {put}; done; done"
+    put = "${ban%%:*} -I INPUT 1 -s ${ban#*:}$number -j DROP"
+    put = f"for ban in iptables:192.0.2. ip6tables:2001:db8::; do for number in 1 2 3 4 5; do {put}; done; done"
     with ThreadPoolExecutor() as pool:
         others = pool.submit(host.shell.check_output, f"{wait}; {put}")
         host.role()

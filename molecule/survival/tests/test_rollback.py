@@ -1,4 +1,4 @@
-"""Runs that fail half-way: what they had changed is taken back."""
+"""Runs that fail half-way: what they had changed is rolled back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOO_FAR = [
 ]
 # Passive mode only, with a foreign rule in our chain from which the kernel will refuse the jump to it.
 REFUSED = "Add the missing FTP rules: PREROUTING: FTP on eth0 (IPv4): "
-TAKEN_BACK = "is taken back: they are as they were before it"
+ROLLED_BACK = "is rolled back: they are as they were before it"
 
 
 def files(host: Host) -> str:
@@ -71,13 +71,13 @@ def test_kernel_refuses_a_rule_in_the_middle(refusing: Host) -> None:
     run = refusing.attempt(ftp_mode="both", ftp_tls=True, ftp_passive_ports="50000:50099")
     assert REFUSED in run.error
     assert "Too many links" in run.error
-    assert TAKEN_BACK in run.error
+    assert ROLLED_BACK in run.error
     assert (refusing.rules(), files(refusing)) == before
     assert refusing.shell.check_output("ipset list -name") == ""
 
 
 def test_next_run_converges_where_the_cause_is_gone(refusing: Host) -> None:
-    assert TAKEN_BACK in refusing.attempt(ftp_mode="both").error
+    assert ROLLED_BACK in refusing.attempt(ftp_mode="both").error
     refusing.shell.check_output("iptables --table raw -D FTP-HELPER -j FAR0")
     refusing.role(ftp_mode="both")
     assert refusing.role(ftp_mode="both").changed == 0
@@ -89,7 +89,7 @@ def test_one_ip_version_fails_after_the_other(replaced: Host) -> None:
     replace(replaced, "ip6tables-restore", "cat > /dev/null; echo no memory >&2; exit 4")
     run = replaced.attempt()
     assert "Create the missing chains, sets, and rules that no module can express: no memory" in run.error
-    assert TAKEN_BACK in run.error
+    assert ROLLED_BACK in run.error
     assert replaced.rules() == before
 
 
@@ -102,18 +102,18 @@ def test_files_cannot_be_written(host: Host) -> None:
     finally:
         host.shell.check_output("rm /etc/hostfw-conntrack")
     assert "Make the folder for the rules: " in run.error
-    assert TAKEN_BACK in run.error
+    assert ROLLED_BACK in run.error
     assert host.rules() == before
 
 
-def test_what_cannot_be_taken_back_is_said(refusing: Host, replaced: Host) -> None:
+def test_what_cannot_be_rolled_back_is_said(refusing: Host, replaced: Host) -> None:
     assert refusing is replaced
     # It succeeds once, for the chains, and no more.
     fails = "if test -e /tmp/once; then cat > /dev/null; echo no memory >&2; exit 4; fi"
     replaced.shell.check_output("rm -f /tmp/once")
     replace(replaced, "iptables-restore", f'{fails}; touch /tmp/once; exec iptables-nft-restore "$@"')
     run = replaced.attempt(ftp_mode="both")
-    assert "What this run had changed could not be taken back: " in run.error
+    assert "What this run had changed could not be rolled back: " in run.error
     assert "The host stands between its old and its new settings" in run.error
 
 

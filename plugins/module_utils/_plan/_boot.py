@@ -18,8 +18,10 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired imp
     Chains,
     Desired,
 )
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, Rule, same
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._plan import Plan
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._site import Site
 
 FOLDER = "etc/hostfw-conntrack"
 UNITS = "etc/systemd/system"
@@ -288,7 +290,7 @@ class Changes:
 
 def files(
     desired: Desired,
-    after: Mapping[str, Ruleset],
+    plan: Plan,
     modules: Sequence[str],
     *,
     systemd: bool,
@@ -297,7 +299,6 @@ def files(
 ) -> dict[str, str]:
     """Return the files of an instance, by their paths without the first slash.
 
-    :arg after: the rules of each IP version as they will be
     :arg modules: those kernel modules of the instance that this kernel can load
     :arg systemd: whether systemd is in charge of the host
     :arg plugins: whether the host has netfilter-persistent
@@ -311,8 +312,11 @@ def files(
     if options.state == "absent" or not options.persistent:
         return sets if systemd or plugins else {}
     folder = f"{FOLDER}/{options.prefix}"
-    found = {f"{folder}/{PROGRAMS[ip_version]}": _rules(desired, ip_version, after[ip_version]) for ip_version in after}
-    found = {path: text for path, text in found.items() if text}
+    texts = {
+        PROGRAMS[ip_version]: _rules(desired, ip_version, after, plan.sites[ip_version])
+        for ip_version, after in plan.after.items()
+    }
+    found = {f"{folder}/{program}": text for program, text in texts.items() if text}
     found.update(sets)
     found[f"{folder}/restore"] = SCRIPT
     if plugins:
@@ -439,10 +443,10 @@ def restore(prefix: str) -> str:
     return f"sh /{FOLDER}/{prefix}/restore"
 
 
-def _rules(desired: Desired, ip_version: str, after: Ruleset) -> str:
+def _rules(desired: Desired, ip_version: str, after: Ruleset, site: Site) -> str:
     """Return the chains and jumps of one IP version, as iptables-restore reads them.
 
-    Before a jump, a comment says beside which foreign rule it stands, or that it is C(first) or C(last).
+    Before a jump, a comment says beside which foreign rule its place is, or that it is C(first) or C(last).
     C(-N) stands before chains that other instances use, too.
     """
     rules = desired.rules[ip_version]
@@ -458,22 +462,21 @@ def _rules(desired: Desired, ip_version: str, after: Ruleset) -> str:
         for rule in reversed(guard):
             lines += ["# last" if rule.jump == "DROP" else "# first", rule.line()]
         for jump in jumps:
-            lines += [*_hint(desired, after, jump), jump.line()]
+            lines += [*_hint(site, after.chain(table, jump.chain), jump), jump.line()]
         lines.append("COMMIT")
     return _lines(lines)
 
 
-def _hint(desired: Desired, after: Ruleset, jump: Rule) -> list[str]:
-    """Return the comment that says where a jump stands."""
-    position = desired.position(jump)
+def _hint(site: Site, lines: Sequence[str], jump: Rule) -> list[str]:
+    """Return the comment that says where a jump's place is among the rules of its chain."""
+    position = site.desired.position(jump)
     if position != "auto":
         return [f"# {position}"]
-    lines = after.chain(jump.table, jump.chain)
-    printed = jump.line()
-    index = next(index for index, line in enumerate(lines) if same(line, printed))
-    for words, beside in (("before", lines[index + 1 :]), ("after", lines[index - 1 :: -1] if index else [])):
+    foreign = [line for line in lines if OURS not in line]
+    place = site.place(jump, foreign)
+    for words, beside in (("before", foreign[place : place + 1]), ("after", reversed(foreign[:place]))):
         for line in beside:
-            if OURS not in line and "\n" not in line:
+            if "\n" not in line:
                 return [f"# {words} {line}"]
     return []
 

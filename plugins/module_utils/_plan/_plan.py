@@ -48,6 +48,7 @@ class Plan:
     - finish: like prepare
     - sets: the ipsets that prepare creates
     - conflicts: why nothing can be done
+    - placing: whether nothing is to be done but to move jumps that let FTP pass, below foreign rules such as bans
     - before, after: the rules of each IP version as they are, and as they will be
     - sites: the foreign rules of each IP version, as FTP meets them
     """
@@ -58,6 +59,7 @@ class Plan:
     rules: list[dict[str, Any]] = field(default_factory=list)
     finish: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    placing: bool = False
     before: Mapping[str, Ruleset] = field(default_factory=dict)
     after: dict[str, Ruleset] = field(default_factory=dict)
     sites: dict[str, Site] = field(default_factory=dict)
@@ -66,12 +68,6 @@ class Plan:
     def diff(self) -> str:
         """What changes, as a unified diff of what iptables-save and ip6tables-save print."""
         return "".join(_diff(ip_version, self.before[ip_version], after) for ip_version, after in self.after.items())
-
-    @property
-    def places(self) -> bool:
-        """Tell whether jumps get places that count the foreign rules before them."""
-        moves = any("\n-I " in item["stdin"] for item in self.finish)
-        return moves or any("rule_num" in item for item in self.rules)
 
     @property
     def changed(self) -> bool:
@@ -85,7 +81,6 @@ def plan(
     sets: Mapping[str, str],
     *,
     together: bool,
-    exact: bool = False,
     kept: Sequence[str] = (),
     near: Near | None = None,
 ) -> Plan:
@@ -94,7 +89,6 @@ def plan(
     :arg current: the rules of each IP version that can be read on the host
     :arg sets: the type and the family of each ipset of the host, such as V(hash:ip inet)
     :arg together: whether one item may add a rule for both IP versions
-    :arg exact: whether a jump that stands further up than its place is moved, too
     :arg kept: the names of ipsets that are to be there although they are not asked for
     :arg near: where peers are whom a foreign rule does not ban
     """
@@ -103,7 +97,7 @@ def plan(
     for ip_version, ruleset in current.items():
         site = result.sites[ip_version] = Site(desired, ip_version, ruleset, near)
         result.conflicts += _conflicts(desired, ip_version, ruleset, sets, site)
-        changes[ip_version] = _Changes(desired, ip_version, ruleset, site, exact=exact)
+        changes[ip_version] = _Changes(desired, ip_version, ruleset, site)
     if result.conflicts:
         result.conflicts = list(dict.fromkeys(result.conflicts))
         return result
@@ -132,6 +126,8 @@ def plan(
         if name in sets and not live:
             result.finish.append(_command("ipset", "destroy", name))
     result.after = {ip_version: change.after for ip_version, change in changes.items()}
+    only = not (result.prepare or result.helper_rules or result.rules)
+    result.placing = only and all(change.finish == change.moves for change in changes.values())
     return result
 
 
@@ -334,9 +330,8 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], s
 class _Changes:
     """What one IP version needs, worked out on a copy of its rules that ends as they will."""
 
-    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, site: Site, *, exact: bool) -> None:
+    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, site: Site) -> None:
         """Work it out, in the order in which it will be carried out."""
-        self.exact = exact
         self.site = site
         self.desired = desired
         self.ip_version = ip_version
@@ -348,6 +343,8 @@ class _Changes:
         # for each table the lines of iptables-restore, before all else and after it
         self.prepare: dict[str, list[str]] = {table: [] for table in TABLES}
         self.finish: dict[str, list[str]] = {table: [] for table in TABLES}
+        # of finish, those that move jumps which let FTP pass
+        self.moves: dict[str, list[str]] = {table: [] for table in TABLES}
 
         if _foreign_chains(ruleset, self.own):
             return
@@ -421,7 +418,7 @@ class _Changes:
         lines = self.after.chain(jump.table, jump.chain)
         place = self.site.place(jump, lines)
         between = lines[index + 1 : place]
-        if self.exact or self.desired.position(jump) == "last":
+        if self.desired.position(jump) == "last":
             return index <= place and all(map(_marked, between))
         return index <= place and not self.site.hinders(jump, between)
 
@@ -448,12 +445,16 @@ class _Changes:
         standing = [line for line in lines if same(printed, line)]
         if len(standing) == 1 and self.well_placed(jump, lines.index(standing[0])):
             return
+        passes = bool(standing) and lines.index(standing[0]) <= self.site.place(jump, lines)
+        commands = [_delete(line) for line in standing]
         for line in standing:
             lines.remove(line)
-            self.finish[jump.table].append(_delete(line))
         index = self.site.place(jump, lines)
-        self.finish[jump.table].append(_insert(printed, index + 1) if index < len(lines) else printed)
+        commands.append(_insert(printed, index + 1) if index < len(lines) else printed)
         lines.insert(index, printed)
+        self.finish[jump.table] += commands
+        if passes:
+            self.moves[jump.table] += commands
 
     def remove_rules(self, wanted: Sequence[Rule]) -> None:
         """Remove the rules of ours that are not wanted, or are there twice; those of a chain that goes go with it."""
