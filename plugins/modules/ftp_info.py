@@ -134,6 +134,9 @@ def main() -> None:
         current[ip_version] = _ruleset.parse(out, (*TABLES, "nat"))
         rules += _info.counters(out, ip_version, prefix)
     ready = _host.helper_ready(_host.HELPER)
+    nft, unseen = _commands.nftables(module)
+    for warning in unseen:
+        module.warn(warning)
     module.exit_json(
         changed=False,
         kernel=_host.release(),
@@ -143,7 +146,7 @@ def main() -> None:
             "assigned": sum(rule["packets"] for rule in rules if "--helper" in rule["rule"].partition("-j CT ")[2]),
         },
         variant=variant,
-        tools=_info.tools(current, _commands.nftables(module), firewalld_runs=_gates.firewalld()),
+        tools=_info.tools(current, nft, firewalld_runs=_gates.firewalld()),
         policies={
             ip_version: {
                 chain: policy

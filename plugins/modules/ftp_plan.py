@@ -369,19 +369,41 @@ before:
   description: The chains, jumps, sets and files that the role has on the host, for O(role.undo).
   type: dict
   returned: when the host is not converged
-conflicts:
-  description: Why nothing can be done.
+findings:
+  description:
+    - What it has warned of. Each has an id, listed in docs/troubleshooting.md, the facts that it is about, and the
+      words of the warning.
   type: list
-  elements: str
+  elements: dict
+  returned: always
+  sample:
+    - id: interface-away
+      facts:
+        interface: ppp0
+      message: "ftp_interface: this host has no interface ppp0 at present; its rules stand, for when it is back"
+conflicts:
+  description: Why nothing can be done, in the same form.
+  type: list
+  elements: dict
   returned: when there are any; the module then fails
+  sample:
+    - id: unreadable-table
+      facts:
+        ip_version: ipv4
+        table: filter
+      message: >-
+        table filter of ipv4 holds native nftables rules that iptables cannot read (iptables-save: table is
+        incompatible); move them to a table of another name
 """
 
 import gc
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options, _servers
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, TABLES, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
@@ -396,6 +418,9 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan, _warnings
+
+# What this run has warned of.
+WARNED: list[dict[str, Any]] = []
 
 
 def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
@@ -413,7 +438,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
             continue
         code, out, err = module.run_command([path])
         if asked:
-            warn_of_other_variant(module, path)
+            warn(module, other_variant(module, path))
         if code == 0:
             try:
                 current[ip_version] = _ruleset.parse(out, (*TABLES, "nat"))
@@ -424,23 +449,21 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
     return current, list(dict.fromkeys(packages))
 
 
-def warn_of_other_variant(module: AnsibleModule, path: str) -> None:
-    """Warn where the other variant of iptables holds rules that may drop, too; those of nat cannot."""
+def other_variant(module: AnsibleModule, path: str) -> list[Finding]:
+    """Return a warning where the other variant of iptables holds rules that may drop, too; those of nat cannot."""
     program = Path(path).name
     names = [program.replace("-save", f"-{variant}-save") for variant in ("nft", "legacy")]
     here, other = names if "nft" in Path(path).resolve().name else reversed(names)
     found = module.get_bin_path(other, opt_dirs=_commands.SBIN)
     if found is None:
-        return
+        return []
     _code, out, _err = module.run_command([found])
     ruleset = _ruleset.parse(out, TABLES)
     rules = any(lines for chains in ruleset.tables.values() for lines in chains.values())
     if rules or not set(ruleset.policies.values()) <= {"ACCEPT", "-"}:
         uses, others = (name.removesuffix("-save") for name in (here, other))
-        module.warn(
-            f"there are rules of {uses}, which this host uses, and of {others}: a packet must pass both, and those of "
-            f"{others} are not seen here and may drop FTP; move them to {uses}, or let FTP through there, too"
-        )
+        return [Finding("both-variants", here=uses, other=others)]
+    return []
 
 
 def unreadable(program: str, ip_version: str, error: str) -> str:
@@ -473,26 +496,27 @@ def standing_interfaces(module: AnsibleModule, names: list[str], defaults: list[
     return _instances.interfaces(prefix, texts)
 
 
-def warn_of_inputs(module: AnsibleModule, options: Options, current: dict[str, _ruleset.Ruleset]) -> None:
-    """Warn of inputs that most likely are not what was meant, and of interfaces that are away."""
-    names = _host.interfaces()
-    for name in _host.unmatched(options.interfaces + options.out_interfaces, names):
-        module.warn(
-            f"ftp_interface: no interface of this host matches {name} at present"
-            if name.endswith("+")
-            else f"ftp_interface: this host has no interface {name} at present; its rules stand, for when it is back"
-        )
+def of_inputs(module: AnsibleModule, options: Options, current: dict[str, _ruleset.Ruleset]) -> list[Finding]:
+    """Return warnings of inputs that most likely are not what was meant, and of interfaces that are away."""
+    found = [
+        Finding("interface-unmatched" if name.endswith("+") else "interface-away", interface=name)
+        for name in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces())
+    ]
     if options.state == "present" and not module.params["interface"] and not _host.default_interfaces():
-        module.warn("ftp_interface: this host has no default route at present; the rules stay where they are")
+        found.append(Finding("no-default-route"))
     inputs = [f"ftp_{name}" for name in module.params if name != "role"]
-    for warning in _options.misspelt(module.params["role"]["variables"], [*inputs, "ftp_verify"]):
-        module.warn(warning)
+    found += _options.misspelt(module.params["role"]["variables"], [*inputs, "ftp_verify"])
     sides = _instances.sides(options.prefix, current)
     if options.state == "present" and sides and options.side not in sides:
-        module.warn(
-            f"ftp_side: the rules of {options.prefix} on this host are those of a {sides[0]}, and those of a "
-            f"{options.side} take their place; where the host is to be both, set another ftp_chain_prefix for one"
-        )
+        found.append(Finding("side-changes", prefix=options.prefix, here=sides[0], side=options.side))
+    return found
+
+
+def warn(module: AnsibleModule, found: Iterable[Finding]) -> None:
+    """Warn of what is found, and note it for the result."""
+    for warning in found:
+        module.warn(warning)
+        WARNED.append(warning.report())
 
 
 def read_servers(inputs: dict[str, Any]) -> list[_servers.Server]:
@@ -554,15 +578,19 @@ def add_packages(module: AnsibleModule, options: Options, packages: list[str], l
 def check(module: AnsibleModule, desired: Desired, plan: _plan.Plan) -> None:
     """Fail where nothing can be done, or where it would be in vain."""
     wanted = desired.options.state == "present"
-    in_charge = (
-        _gates.conflicts(desired, _commands.nftables(module), firewalld_runs=_gates.firewalld()) if wanted else []
-    )
+    nft, unseen = _commands.nftables(module) if wanted else ("", [])
+    warn(module, unseen)
+    in_charge = _gates.conflicts(desired, nft, firewalld_runs=_gates.firewalld()) if wanted else []
     ignored = in_charge if module.params["ignore_conflicts"] else []
-    for conflict in ignored:
-        module.warn(f"ftp_ignore_conflicts: {conflict}")
-    conflicts = plan.conflicts + ([] if ignored else in_charge)
+    warn(module, (Finding("ignored-conflict", conflict=conflict, of=conflict.id) for conflict in ignored))
+    stop(module, plan.conflicts + ([] if ignored else in_charge))
+
+
+def stop(module: AnsibleModule, conflicts: list[Finding]) -> None:
+    """Fail where there are conflicts."""
     if conflicts:
-        module.fail_json(msg="; ".join(conflicts), conflicts=conflicts)
+        msg = "; ".join(conflicts)
+        module.fail_json(msg=msg, conflicts=[conflict.report() for conflict in conflicts], findings=WARNED)
 
 
 def check_extensions(module: AnsibleModule, desired: Desired) -> None:
@@ -574,7 +602,7 @@ def check_extensions(module: AnsibleModule, desired: Desired) -> None:
         if program and rules:
             lacking.update(_extensions.missing(program, _extensions.needed(rules), module.run_command))
     if lacking:
-        module.fail_json(msg=_extensions.error(list(lacking.items()), _host.release()))
+        stop(module, [Finding("extension-missing", error=_extensions.error(list(lacking.items()), _host.release()))])
 
 
 def leave(
@@ -600,6 +628,7 @@ def leave(
         changed=not converged,
         converged=converged,
         packages=packages,
+        findings=WARNED,
         refresh=_host.stale_lists(),
         load=load,
         prepare=plan.prepare,
@@ -625,11 +654,7 @@ def modules_to_load(module: AnsibleModule, options: Options) -> list[str]:
     for name in load:
         reason = _host.module_missing(name, release)
         if reason is not None:
-            module.fail_json(
-                msg=f"the kernel's FTP helper {name} is neither loaded nor built in, and cannot be loaded here: "
-                f"{reason}. In a container, run modprobe {name} on the container's host; elsewhere, install "
-                "the package with all modules of the running kernel, or reboot into the kernel that is installed"
-            )
+            stop(module, [Finding("helper-missing", module=name, reason=reason)])
     return load
 
 
@@ -726,14 +751,13 @@ def main() -> None:
     check(module, desired, plan)
     if wanted and plan.changed and "iptables" not in packages:
         check_extensions(module, desired)
-    warn_of_inputs(module, options, current)
+    warn(module, of_inputs(module, options, current))
     warnings = _warnings.warnings(options, current, servers) + _stores.warnings(desired, stores)
     for ip_version, site in plan.sites.items():
         warnings += site.warnings(PROGRAMS[ip_version], plan.after[ip_version])
     if wanted and options.side == "server" and options.passive and asked == "auto":
         warnings += _servers.unbounded(servers)
-    for warning in warnings:
-        module.warn(warning)
+    warn(module, warnings)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
     wanted_files = _boot.files(desired, plan, loadable, systemd=systemd, plugins=plugins, kept=kept)
     files = _boot.changes(options.prefix, wanted_files, systemd=systemd)

@@ -208,6 +208,9 @@ probes:
     left:
       description: The path of the uploaded file where it may still be on the server.
       type: str
+    id:
+      description: The id of the most likely cause; docs/troubleshooting.md lists all.
+      type: str
     cause:
       description: The most likely cause, in a sentence.
       type: str
@@ -229,6 +232,7 @@ probes:
       connected: false
       read_back: false
       left:
+      id: passive-ftps-dropped
       cause: >-
         A firewall drops the data connection to 192.0.2.1:50001: most likely as the FTP helper cannot read an encrypted
         control connection, and this port is not open without it.

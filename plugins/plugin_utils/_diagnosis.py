@@ -11,13 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Finding:
-    """What is the matter, and what to do about it."""
-
-    cause: str
-    cure: str
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._causes import Cause
 
 
 @dataclass(frozen=True)
@@ -44,9 +38,10 @@ class Case:
         return bool(self.plan.get("converged"))
 
     @property
-    def conflicts(self) -> str:
-        """Who else must let FTP through."""
-        return "\n".join([*self.plan.get("conflicts", ()), *self.plan.get("warnings", ()), self.plan.get("msg", "")])
+    def found(self) -> set[str]:
+        """The ids of what the plan has found, ignored or not."""
+        told = [*self.plan.get("conflicts", ()), *self.plan.get("findings", ())]
+        return {each["facts"].get("of", each["id"]) for each in told}
 
     def stopped(self, *stages: str) -> bool:
         """Tell whether the trial stopped at one of some stages."""
@@ -85,13 +80,11 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Cause):
     """One thing that goes wrong with FTP: how people meet it, what to look at, why it is, and what helps."""
 
     symptom: str
     look: str
-    cause: str
-    cure: str
     applies: Callable[[Case], bool]
 
 
@@ -126,31 +119,35 @@ RUN = "run the role on this host; ansible-playbook --check --diff shows what it 
 # What is to be seen without a trial. All that apply are told.
 OF_HOSTS: tuple[Diagnosis, ...] = (
     Diagnosis(
+        id="firewalld-without-helper",
         symptom="Firewalld allows the service ftp, and transfers hang all the same (its issue 1049)",
         look="firewall-cmd --state; firewall-cmd --info-service=ftp shows helpers: ftp",
         cause="firewalld is in charge: what it does not allow is dropped whatever iptables accepts, and since Linux "
         "6.0 only its own service ftp gives connections the helper",
         cure="let firewalld do it, and leave this role out, by what the role's error names: on a server the service "
         "ftp in the zone, on a client or gateway a policy with it",
-        applies=lambda case: "firewalld runs on this host" in case.conflicts,
+        applies=lambda case: "firewalld-drops" in case.found,
     ),
     Diagnosis(
+        id="nftables-drop",
         symptom="Iptables shows the right rules, and nothing passes",
         look="nft list ruleset shows a base chain with policy drop beside those of iptables",
         cause="native nftables rules drop FTP: a packet must be accepted by every base chain on its hook",
         cure="add the rules that the role's error names to that chain, then set ftp_ignore_conflicts: true",
-        applies=lambda case: "of the nftables table" in case.conflicts,
+        applies=lambda case: bool({"nftables-drops", "nftables-drops-early"} & case.found),
     ),
     Diagnosis(
+        id="kernel-without-helper",
         symptom="The role stops with: the kernel's FTP helper nf_conntrack_ftp is neither loaded nor built in",
         look="modprobe nf_conntrack_ftp; ls /lib/modules/$(uname -r)",
         cause="the running kernel has no FTP helper, and none can be loaded: its modules are missing, or this is a "
         "container and the module belongs to its host",
         cure="install the package with all modules of the running kernel or reboot into the installed one; for a "
         "container, run modprobe nf_conntrack_ftp on its host",
-        applies=lambda case: "the kernel's FTP helper" in case.plan.get("msg", ""),
+        applies=lambda case: "helper-missing" in case.found,
     ),
     Diagnosis(
+        id="ufw-drops",
         symptom="The rule of ufw allow 21/tcp is there, and transfers hang",
         look="iptables -S ufw-user-input; iptables-save -t raw has no CT --helper ftp",
         cause="ufw drops what it has no rule for, and its rule for port 21 opens the control connection only",
@@ -158,6 +155,7 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         applies=lambda case: _tool(case, "ufw"),
     ),
     Diagnosis(
+        id="docker-drops",
         symptom="FTP through the host has stopped since docker is installed",
         look="iptables -S FORWARD: docker has set the policy to DROP",
         cause="docker drops what the host forwards and it has no rule for",
@@ -165,6 +163,7 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         applies=lambda case: _tool(case, "docker"),
     ),
     Diagnosis(
+        id="not-converged",
         symptom="Everything hangs, or the control connection works and nothing else",
         look="iptables-save | grep hostfw.conntrack",
         cause="the firewall is not as asked for: rules of the role are missing or altered",
@@ -172,6 +171,7 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.plan.get("converged") is False and not (_tool(case, "ufw") or _tool(case, "docker")),
     ),
     Diagnosis(
+        id="not-at-boot",
         symptom="It works until the next reboot",
         look="systemctl is-enabled hostfw-conntrack-FTP",
         cause="nothing brings the rules back at boot",
@@ -185,6 +185,7 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
 # certain stands before what is likely.
 OF_TRIALS: tuple[Diagnosis, ...] = (
     Diagnosis(
+        id="mode-is-active",
         symptom="Passive mode hangs after 227 Entering Passive Mode, active works",
         look="ftp_mode in the inventory",
         cause="ftp_mode is active, and passive mode does not pass",
@@ -192,6 +193,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: _data(case, "passive") and case.inputs.get("mode") == "active",
     ),
     Diagnosis(
+        id="mode-is-passive",
         symptom="Active mode hangs or ends with 425, passive works",
         look="ftp_mode in the inventory",
         cause="ftp_mode is passive, and active mode does not pass",
@@ -199,6 +201,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: _data(case, "active") and case.inputs.get("mode") == "passive",
     ),
     Diagnosis(
+        id="not-at-the-host",
         symptom="ftp: connect: timed out, from some networks or from all",
         look='the counter of "FTP on eth0" in iptables-save -c does not move while one connects',
         cause="no packet of the control connection gets to the role's rules: something before the host drops it, such "
@@ -214,6 +217,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
+        id="address-not-allowed",
         symptom="ftp: connect: timed out, although the host answers other services",
         look='the counter of "client opens" does not move, that of "FTP on eth0" does',
         cause="the control connection gets to the role's chains and no rule there is for it: its address is not in "
@@ -222,6 +226,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.converged and case.stopped("connect") and case.counted(r"client opens$") == 0,
     ),
     Diagnosis(
+        id="server-silent",
         symptom="The login takes a minute or fails, although the connection is there",
         look='the counter of "server answers" moves with that of "client opens"',
         cause="the firewall lets the control connection through, and the server does not serve it",
@@ -231,6 +236,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
+        id="tls-without-input",
         symptom="It works until TLS: after AUTH TLS the listing hangs",
         look="the client's log shows PROT P, then PASV or EPSV, then nothing",
         cause="the control connection is encrypted, so the kernel's FTP helper cannot read which port it announces",
@@ -238,6 +244,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.stopped("data connection") and not _plain(case) and not case.inputs.get("tls"),
     ),
     Diagnosis(
+        id="mode-off-at-server",
         symptom="500 or 550 in answer to PASV, EPSV or PORT",
         look="the server's configuration: pasv_enable and port_enable of vsftpd",
         cause="the server does not do this mode",
@@ -247,6 +254,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
+        id="announced-elsewhere",
         symptom="It hangs after 227 Entering Passive Mode with an address that is not the server's public one",
         look="the address in the 227: 10.x, 172.16.x or 192.168.x behind NAT",
         cause="the server announces another address than the one that its clients call: clients that believe it "
@@ -258,6 +266,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: bool(case.probe.get("announced_elsewhere")),
     ),
     Diagnosis(
+        id="port-outside",
         symptom="It hangs after 227 Entering Passive Mode, now and then or always, with a port out of the usual",
         look="the port in the 227 (p1*256+p2) or 229, and ftp_passive_ports",
         cause="the server announced a port outside of ftp_passive_ports",
@@ -265,6 +274,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.converged and _data(case, "passive") and _outside(case),
     ),
     Diagnosis(
+        id="public-address-unknown",
         symptom="It hangs after 227 Entering Passive Mode with the public address of a cloud, and EPSV passes",
         look="the address in the 227 is none that ip address shows on the server's host",
         cause="the server announces an address that its host does not have, and the FTP helper there believes no "
@@ -274,6 +284,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.converged and _plain(case) and _data(case, "passive") and _public(case),
     ),
     Diagnosis(
+        id="answer-of-several-lines",
         symptom="It hangs after 227-, an answer of several lines",
         look="the client's log: a 227- or 229- before the line with the port",
         cause="the FTP helper reads one line at the beginning of a segment, so it does not find what such an answer "
@@ -288,6 +299,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
+        id="helper-not-assigned",
         symptom="It hangs after 227 Entering Passive Mode",
         look='the counter of "gets the ftp helper" in iptables-save -c -t raw does not move with a new session',
         cause="no rule gave the control connection the kernel's FTP helper, which since Linux 6.0 no connection gets "
@@ -301,6 +313,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
+        id="data-port-differs",
         symptom="425 Can't open data connection, and the server is ProFTPD or runs without privileges",
         look="tcpdump shows the data connection leave from another port than 20",
         cause="the server opens active data connections from another port than ftp_data_port",
@@ -314,6 +327,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         ),
     ),
     Diagnosis(
+        id="data-connection-unanswered",
         symptom="425 Can't open data connection",
         look='the counter of "active data connection: server opens" moves, that of "client answers" does not',
         cause="the server's data connection leaves the host and is not answered: a firewall or NAT before the client "
@@ -322,6 +336,7 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
         applies=lambda case: case.converged and _data(case, "active") and case.counted("server opens$") > 0,
     ),
     Diagnosis(
+        id="large-packets-lost",
         symptom="Listings pass, and downloads stall after some kilobytes",
         look="ping -M do -s 1472; tcpdump for ICMP fragmentation needed",
         cause="large packets are lost: a narrow link is on the way, and its ICMP errors are dropped",
@@ -334,41 +349,42 @@ OF_TRIALS: tuple[Diagnosis, ...] = (
 OTHERS: tuple[Diagnosis, ...] = ()
 
 
-def findings(cases: Iterable[Case]) -> list[Finding]:
+def findings(cases: Iterable[Case]) -> list[Cause]:
     """Return what is the matter with a host, each once.
 
     :arg cases: one for each trial; one without a trial where none was made
     """
-    found: dict[Finding, None] = {}
+    found: dict[Cause, None] = {}
     for case in cases:
         of_trial = trial(case)
         of_host = [diagnosis for diagnosis in OF_HOSTS if diagnosis.applies(case)]
         for diagnosis in of_host:
-            found[Finding(diagnosis.cause, diagnosis.cure)] = None
+            found[diagnosis.told()] = None
         error = case.plan.get("msg")
         if error and not of_host:
-            found[Finding(f"the role stops: {error}", "correct the input that it names")] = None
+            found[Cause("role-stops", f"the role stops: {error}", "correct the input that it names")] = None
         if of_trial and not of_host:
             found[of_trial] = None
     return list(found)
 
 
-def trial(case: Case) -> Finding | None:
+def trial(case: Case) -> Cause | None:
     """Return what is the matter with a trial."""
     probe = case.probe
     if not probe or (probe["passed"] and not probe.get("announced_elsewhere")):
         return None
     if probe["expected"] == "block":
         words = f"{probe['mode']} mode passes, which ftp_mode does not allow"
-        return Finding(words, "look for a foreign rule that accepts the data ports, or writes the connection mark")
-    return _known(case) or Finding(probe["cause"], probe["cure"])
+        cure = "look for a foreign rule that accepts the data ports, or writes the connection mark"
+        return Cause("mode-not-closed", words, cure)
+    return _known(case) or Cause(probe["id"], probe["cause"], probe["cure"])
 
 
-def closed(case: Case) -> Finding | None:
+def closed(case: Case) -> Cause | None:
     """Return why a trial stopped that was to stop."""
     return _known(case) if case.probe and case.probe["expected"] == "block" and case.probe["passed"] else None
 
 
-def _known(case: Case) -> Finding | None:
+def _known(case: Case) -> Cause | None:
     known = next((diagnosis for diagnosis in OF_TRIALS if diagnosis.applies(case)), None)
-    return Finding(known.cause, known.cure) if known else None
+    return known.told() if known else None

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import Case, Finding, closed, findings
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._causes import Cause
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import Case, closed, findings
 
 WAYS = (("passive", "ipv4"), ("passive", "ipv6"), ("active", "ipv4"), ("active", "ipv6"))
 IP = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -36,7 +37,7 @@ class Found:
     tools: Sequence[str]
     probes: Sequence[Mapping[str, Any]]
     probed_from: str
-    findings: Sequence[Finding]
+    findings: Sequence[Cause]
     notes: Sequence[str]
     counters: Sequence[Mapping[str, Any]]
 
@@ -71,15 +72,17 @@ def found(name: str, seen: Mapping[str, Any]) -> Found:
     plan, before, after = (seen.get(key) or {} for key in ("plan", "before", "after"))
     probe = seen.get("probe") or {}
     probes = probe.get("probes") or []
-    told: list[Finding] = []
+    told: list[Cause] = []
     if plan and "rules" not in before:
         error = before.get("msg") or plan.get("msg", "")
-        told.append(Finding(f"this host cannot be looked at: {error}", "see that Ansible can log in and become root"))
+        cause = f"this host cannot be looked at: {error}"
+        told.append(Cause("host-unseen", cause, "see that Ansible can log in and become root"))
         plan = {}
     if probe and not probes:
         where = seen.get("from", "")
         told.append(
-            Finding(
+            Cause(
+                "ftp-untried",
                 f"FTP could not be tried from {where}: {probe.get('msg', '')}",
                 f"see that Ansible can log in to {where}, and that ftp_verify is right",
             )

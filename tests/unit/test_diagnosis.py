@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _gates
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._causes import Cause
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils import _diagnosis
-from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case, Finding
+from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import OF_HOSTS, OF_TRIALS, Case
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONVERGED = {
@@ -43,6 +45,9 @@ def info(packets: dict[str, int], **more: Any) -> dict[str, Any]:
     return {"rules": rules, "tools": [], "unit": True, **more}
 
 
+OWN = Cause("the-probes-own", "The probe's own cause.", "The probe's own cure.")
+
+
 def probe(stage: str, mode: str = "passive", **more: Any) -> dict[str, Any]:
     """Return a trial that was to pass, and stopped."""
     return {
@@ -53,23 +58,24 @@ def probe(stage: str, mode: str = "passive", **more: Any) -> dict[str, Any]:
         "stage": stage,
         "reply": "",
         "endpoint": "192.0.2.1:50001",
-        "cause": "The probe's own cause.",
-        "cure": "The probe's own cure.",
+        **asdict(OWN),
         **more,
     }
 
 
+def stopped(conflict: Finding) -> dict[str, Any]:
+    """Return what the plan says that cannot be carried out."""
+    return {"msg": str(conflict), "conflicts": [conflict.report()]}
+
+
 HELPED = {"gets the": 2, "port 21: client opens": 9, "port 21: server answers": 9, "FTP on": 12}
 HOSTS: list[tuple[str, Case]] = [
-    ("(its issue 1049)", Case({}, {"conflicts": [_gates.FIREWALLD], "msg": _gates.FIREWALLD})),
+    ("(its issue 1049)", Case({}, stopped(Finding("firewalld-drops", how="")))),
     (
         "Iptables shows the right rules",
-        Case({}, {"msg": _gates.NFTABLES.format(chain="in", family="inet", table="site", commands="nft ...")}),
+        Case({}, stopped(Finding("nftables-drops", chain="in", family="inet", table="site", commands="nft ..."))),
     ),
-    (
-        "neither loaded nor built in",
-        Case({}, {"msg": "the kernel's FTP helper nf_conntrack_ftp is neither loaded nor built in, and ..."}),
-    ),
+    ("neither loaded nor built in", Case({}, stopped(Finding("helper-missing", module="nf_conntrack_ftp", reason="")))),
     ("ufw allow 21/tcp", Case({}, {"converged": False}, info({}, tools=["ufw"]))),
     ("since docker is installed", Case({}, {"converged": False}, info({}, tools=["docker"]))),
     ("Everything hangs", Case({}, {"converged": False}, info({}))),
@@ -106,12 +112,12 @@ TRIALS: list[tuple[str, dict[str, Any], dict[str, int], dict[str, Any], bool]] =
 ]
 
 
-def finding(symptom: str) -> Finding:
+def finding(symptom: str) -> Cause:
     """Return the answer to a symptom."""
     known = [each for each in (*OF_HOSTS, *OF_TRIALS) if each.symptom.endswith(symptom) or symptom in each.symptom]
     exact = [each for each in known if each.symptom == symptom] or known
     assert len(exact) == 1, [each.symptom for each in exact]
-    return Finding(exact[0].cause, exact[0].cure)
+    return exact[0].told()
 
 
 @pytest.mark.parametrize(("symptom", "case"), HOSTS, ids=[symptom for symptom, _case in HOSTS])
@@ -131,7 +137,7 @@ def test_what_is_seen_of_a_trial(
 
 def test_every_diagnosis_is_tried() -> None:
     tried = {finding(symptom) for symptom, *_rest in (*HOSTS, *TRIALS)}
-    assert tried == {Finding(each.cause, each.cure) for each in (*OF_HOSTS, *OF_TRIALS)}
+    assert tried == {each.told() for each in (*OF_HOSTS, *OF_TRIALS)}
 
 
 def test_trial_that_passes_has_no_finding() -> None:
@@ -140,7 +146,7 @@ def test_trial_that_passes_has_no_finding() -> None:
 
 def test_what_is_not_known_is_told_in_the_words_of_the_probe() -> None:
     case = Case({}, CONVERGED, info({}), info(HELPED), probe("resolve"))
-    assert _diagnosis.findings([case]) == [Finding("The probe's own cause.", "The probe's own cure.")]
+    assert _diagnosis.findings([case]) == [OWN]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +165,7 @@ def test_address_and_answer_that_are_in_order(
 ) -> None:
     trial = probe("data connection", endpoint=endpoint, reply=reply)
     case = Case(inputs, plan, info({}), info(HELPED), trial)
-    assert _diagnosis.findings([case]) == [Finding("The probe's own cause.", "The probe's own cure.")]
+    assert _diagnosis.findings([case]) == [OWN]
 
 
 def test_mode_that_passes_and_must_not_is_a_finding() -> None:
@@ -176,5 +182,7 @@ def test_error_of_the_role_is_told() -> None:
 def test_troubleshooting_says_the_same() -> None:
     text = " ".join((PROJECT / "docs/troubleshooting.md").read_text(encoding="utf-8").split())
     for each in (*OF_HOSTS, *OF_TRIALS):
-        section = f"### {each.symptom} **Look at:** {each.look} **Cause:** {each.cause} **Cure:** {each.cure} #"
+        section = (
+            f"### {each.symptom} `{each.id}` **Look at:** {each.look} **Cause:** {each.cause} **Cure:** {each.cure} #"
+        )
         assert section in text, each.symptom

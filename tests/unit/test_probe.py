@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hostfw.conntrack.plugins.module_utils._probe import _causes, _probe
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import _causes
+from ansible_collections.hostfw.conntrack.plugins.module_utils._probe import _probe
 from ansible_collections.hostfw.conntrack.plugins.module_utils._probe._probe import Probe
 from ansible_collections.hostfw.conntrack.plugins.modules import ftp_probe
 from ansible_collections.hostfw.conntrack.tests.unit.ftp_server import FILE, LISTING, Behaviour, Server, full_queue

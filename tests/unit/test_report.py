@@ -38,10 +38,19 @@ PROBE = {
     "bytes": 1024,
     "address": "192.0.2.1",
     "endpoint": "192.0.2.1:50001",
+    "id": None,
     "cause": None,
     "cure": None,
 }
-STOPS = {**PROBE, "mode": "active", "passed": False, "stage": "connect", "cause": "<Why>.", "cure": "Do & see."}
+STOPS = {
+    **PROBE,
+    "mode": "active",
+    "passed": False,
+    "stage": "connect",
+    "id": "why",
+    "cause": "<Why>.",
+    "cure": "Do & see.",
+}
 WELL: dict[str, Any] = {
     "plan": {"converged": True},
     "before": INFO,

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
+
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 MODES = ("active", "passive", "both")
@@ -449,7 +451,7 @@ def understood(options: Options) -> dict[str, Any]:
     }
 
 
-def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[str]:
+def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[Finding]:
     """Return a warning for each variable that is most likely meant for an input.
 
     :arg variables: the names of those that are set
@@ -462,8 +464,5 @@ def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[str]:
         close = [other for other in known if sorted(other) == sorted(name)]
         close += difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)
         if close and variable not in inputs:
-            found.append(
-                f"{variable} is no input of this role and changes nothing in it; if it is meant for it, write "
-                f"{known[close[0]]}"
-            )
+            found.append(Finding("input-misspelt", variable=variable, input=known[close[0]]))
     return found

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options
 
 YES = ("yes", "on", "true", "1")
@@ -101,18 +102,19 @@ def passive_ports(inputs: Mapping[str, Any], servers: Sequence[Server]) -> tuple
     return _options.HIGH_PORTS, f"the default, as no passive range is set for {names}"
 
 
-def unbounded(servers: Sequence[Server]) -> list[str]:
+def unbounded(servers: Sequence[Server]) -> list[Finding]:
     """Return the warnings for a server's host whose passive ports are to be found out, and have no bounds."""
-    opens = f"ftp_passive_ports: auto opens {_options.HIGH_PORTS}"
-    if not servers:
-        reason = "neither vsftpd, proftpd nor pure-ftpd with its configuration is found on this host"
-        return [f"{opens}, as {reason}; set ftp_passive_ports to the server's own range"]
-    return [
-        f"{opens}, as {server.name} has no passive range in {server.path}; {_narrow(server)}, restart it and run the "
-        "role again"
+    reasons = [
+        f"{server.name} has no passive range in {server.path}; {_narrow(server)}, restart it and run the role again"
         for server in servers
         if server.passive and not server.passive_ports
     ]
+    if not servers:
+        reasons.append(
+            "neither vsftpd, proftpd nor pure-ftpd with its configuration is found on this host; set ftp_passive_ports "
+            "to the server's own range"
+        )
+    return [Finding("passive-ports-unknown", ports=_options.HIGH_PORTS, reason=reason) for reason in reasons]
 
 
 def public_address(inputs: Mapping[str, Any], servers: Sequence[Server], own: Iterable[str]) -> str:

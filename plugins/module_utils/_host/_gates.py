@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
@@ -36,21 +37,7 @@ HOOKS = {
     "postrouting": ("OUTPUT", "FORWARD"),
 }
 
-FIREWALLD = (
-    "firewalld runs on this host, and drops what it does not allow whatever iptables accepts. Let it allow FTP, and "
-    "leave this role out, by {how}\nor set ftp_ignore_conflicts to true to go on"
-)
 TASK = "ansible.posix.firewalld: {service: ftp, state: enabled, permanent: true, immediate: true}"
-EARLY = (
-    "chain {chain} of the nftables table {family} {table} drops what it does not accept before the kernel knows which "
-    "connection it belongs to, so it cannot let FTP's data connections through alone. Give it a priority above "
-    f"{CONNTRACK}, or let it drop no FTP, and then set ftp_ignore_conflicts to true"
-)
-NFTABLES = (
-    "chain {chain} of the nftables table {family} {table} drops what it does not accept whatever iptables accepts. "
-    "Let it accept FTP by\n{commands}\n"
-    "and by the same in its configuration, and then set ftp_ignore_conflicts to true"
-)
 
 
 @dataclass
@@ -80,7 +67,7 @@ def firewalld(root: str = "/") -> bool:
     return False
 
 
-def conflicts(desired: Desired, nft: str, *, firewalld_runs: bool) -> list[str]:
+def conflicts(desired: Desired, nft: str, *, firewalld_runs: bool) -> list[Finding]:
     """Return who else must let FTP through, each with how.
 
     :arg nft: what C(nft --json --terse list ruleset) prints; empty where there is no nft
@@ -88,7 +75,7 @@ def conflicts(desired: Desired, nft: str, *, firewalld_runs: bool) -> list[str]:
     options = desired.options
     if not any(desired.rules[ip_version].jumps for ip_version in IP_VERSIONS):
         return []
-    found = [FIREWALLD.format(how=firewalld_allows(options))] if firewalld_runs else []
+    found = [Finding("firewalld-drops", how=firewalld_allows(options))] if firewalld_runs else []
     chains = parse(nft)
     sets = elements(nft)
     for chain in chains.values():
@@ -97,12 +84,13 @@ def conflicts(desired: Desired, nft: str, *, firewalld_runs: bool) -> list[str]:
         rules = accepting(desired, chain)
         if not rules or not drops(desired, chains, chain, sets):
             continue
+        place = {"chain": chain.name, "family": chain.family, "table": chain.table}
         if chain.hook == "prerouting" and chain.priority <= CONNTRACK:
-            found.append(EARLY.format(chain=chain.name, family=chain.family, table=chain.table))
+            found.append(Finding("nftables-drops-early", **place, priority=CONNTRACK))
         else:
-            place = f"{chain.family} {chain.table} {chain.name}"
-            commands = "\n".join(f"  nft 'insert rule {place} {rule} accept'" for rule in rules)
-            found.append(NFTABLES.format(chain=chain.name, family=chain.family, table=chain.table, commands=commands))
+            insert = f"nft 'insert rule {chain.family} {chain.table} {chain.name}"
+            commands = "\n".join(f"  {insert} {rule} accept'" for rule in rules)
+            found.append(Finding("nftables-drops", **place, commands=commands))
     return found
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Chains, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import sets_of
@@ -47,7 +48,7 @@ def sets(prefix: str, stores: Mapping[str, list[str]]) -> list[str]:
     return [name for name in _names(prefix) if name in saved]
 
 
-def warnings(desired: Desired, stores: Mapping[str, list[str]]) -> list[str]:
+def warnings(desired: Desired, stores: Mapping[str, list[str]]) -> list[Finding]:
     """Return a warning for each file that brings back at boot what is not asked for any more."""
     found = []
     prefix = desired.options.prefix
@@ -56,21 +57,16 @@ def warnings(desired: Desired, stores: Mapping[str, list[str]]) -> list[str]:
         anew = {**RULES, **SETS}[path]
         if path in SETS:
             found += [
-                f"/{path} brings back the ipset {name} at boot, which is not asked for any more; save the sets anew: "
-                f"{anew}"
+                Finding("stale-ipset-stored", path=path, ipset=name, command=anew)
                 for name in _names(prefix)
                 if name not in wanted and any(line.startswith(f"create {name} ") for line in lines)
             ]
             continue
         ours = _rules(prefix, lines) if desired.options.state == "absent" else []
         if ours:
-            found.append(
-                f"/{path} holds rules of this role, and brings them back at boot: {ours[0]}; save the rules anew: "
-                f"{anew}"
-            )
+            found.append(Finding("stale-rules-stored", path=path, rule=ours[0], command=anew))
         found += [
-            f"/{path} names the ipset {name}, which is not asked for any more, and loads no rule at all at boot "
-            f"without it, so the role keeps it; save the rules anew, and run the role again: {anew}"
+            Finding("ipset-kept", path=path, ipset=name, command=anew)
             for name in _sets(prefix, lines)
             if name not in wanted
         ]

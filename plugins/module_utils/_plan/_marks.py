@@ -12,6 +12,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import HIGH_PORTS, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import (
@@ -43,7 +44,7 @@ class Use:
     narrowed: str | None
 
 
-def warnings(options: Options, program: str, ruleset: Ruleset) -> list[str]:
+def warnings(options: Options, program: str, ruleset: Ruleset) -> list[Finding]:
     """Return a warning for each foreign rule that may be for FTP and touches our bits.
 
     :arg program: iptables or ip6tables
@@ -60,19 +61,13 @@ def warnings(options: Options, program: str, ruleset: Ruleset) -> list[str]:
     return found
 
 
-def _warning(program: str, table: str, line: str, ours: int, use: Use) -> str:
+def _warning(program: str, table: str, line: str, ours: int, use: Use) -> Finding:
     cures = [f"write {use.narrowed}"] if use.narrowed else []
     if use.bits != ALL:
         cures.append("set ftp_connmark to two bits that it does not use")
     cure = ", or ".join(cures or ["let it spare the connections of FTP"])
-    does = (
-        f"writes over the bits {ours:#x} of the connection mark, which say whether a control connection is open, so "
-        "what the role keeps closed may pass, and FTP may stop"
-        if use.writes
-        else f"reads the bits {ours:#x} of the connection mark, which the role's rules set, so it may take FTP for "
-        "something else"
-    )
-    return f"{program}: a rule in table {table} {does}: {line}; {cure}"
+    name = "connmark-written" if use.writes else "connmark-read"
+    return Finding(name, program=program, table=table, bits=ours, rule=line, cure=cure)
 
 
 def uses(line: str, ours: int) -> list[Use]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import (
     GUARD,
     LIVE_SET,
@@ -58,7 +59,7 @@ class Plan:
     helper_rules: list[dict[str, Any]] = field(default_factory=list)
     rules: list[dict[str, Any]] = field(default_factory=list)
     finish: list[dict[str, Any]] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: list[Finding] = field(default_factory=list)
     placing: bool = False
     before: Mapping[str, Ruleset] = field(default_factory=dict)
     after: dict[str, Ruleset] = field(default_factory=dict)
@@ -233,63 +234,44 @@ def _of_others(chains: Chains, lines: Sequence[str]) -> list[str]:
     return [*jumps, *(line for line in found if target_of(line) == "DROP")] if jumps else []
 
 
-def _conflicts(desired: Desired, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str], site: Site) -> list[str]:
+def _conflicts(
+    desired: Desired, ip_version: str, ruleset: Ruleset, sets: Mapping[str, str], site: Site
+) -> list[Finding]:
     """Return why the rules of one IP version cannot become the desired ones."""
     found = []
     options, chains = desired.options, desired.chains
     name = chains.live(ip_version)
     own = f"{LIVE_SET[ip_version][0]} {LIVE_SET[ip_version][2]}"
     if options.live_over(ip_version) and sets.get(name, own) != own:
-        found.append(
-            f"ipset {name} is not this role's, as it is of {sets[name]} and not of {own}; "
-            f"set ftp_chain_prefix to another name than {options.prefix}"
-        )
+        found.append(Finding("foreign-ipset", ipset=name, type=sets[name], own=own, prefix=options.prefix))
     if ip_version in options.peers:
-        for table in ruleset.incompatible:
-            found.append(
-                f"table {table} of {ip_version} holds native nftables rules that iptables cannot read "
-                "(iptables-save: table is incompatible); move them to a table of another name"
-            )
+        found += [Finding("unreadable-table", table=table, ip_version=ip_version) for table in ruleset.incompatible]
     foreign = _foreign_chains(ruleset, chains)
     if desired.rules[ip_version].jumps:
         found += _guard_conflicts(desired, ip_version, ruleset)
         found += [
-            f"a rule in table raw ({ip_version}) keeps FTP from the helper, without which no file passes: {line}; let "
-            "it spare FTP's control connections and data connections, or give the control connections the helper "
-            f"there (-j CT --helper {HELPER})"
-            for line in site.untracked()
+            Finding("helper-kept-away", ip_version=ip_version, rule=line, helper=HELPER) for line in site.untracked()
         ]
         for (table, name), line in foreign.items():
-            found.append(
-                f"chain {name} of table {table} ({ip_version}) is not this role's, as a rule that the role did not "
-                f"make uses it: {line}; set ftp_chain_prefix to another name than {options.prefix}"
-            )
+            where = {"chain": name, "table": table, "ip_version": ip_version}
+            found.append(Finding("foreign-chain", **where, rule=line, prefix=options.prefix))
     elif not foreign:
         for table, line in _foreign_jumps(ruleset, chains):
-            found.append(
-                f"chain {target_of(line)} of table {table} ({ip_version}) cannot be removed, as a rule that this "
-                f"role did not make jumps to it: {line}; remove that rule first"
-            )
+            found.append(Finding("chain-in-use", chain=target_of(line), table=table, ip_version=ip_version, rule=line))
     return found
 
 
-def _guard_conflicts(desired: Desired, ip_version: str, ruleset: Ruleset) -> list[str]:
+def _guard_conflicts(desired: Desired, ip_version: str, ruleset: Ruleset) -> list[Finding]:
     """Return why an instance cannot enter the chains that all share."""
     found = []
     drops = {rule.chain: rule.line() for rule in desired.rules[ip_version].guard if rule.jump == "DROP"}
     for chain, drop in drops.items():
         lines = ruleset.chain("mangle", chain)
         if lines and not any(_marked(line) for line in lines):
-            found.append(
-                f"chain {chain} of table mangle ({ip_version}) is not this role's, as it holds rules that the role did "
-                f"not make: {lines[0]}; rename that chain"
-            )
+            found.append(Finding("foreign-guard-chain", chain=chain, ip_version=ip_version, rule=lines[0]))
         other = next((line for line in lines if target_of(line) == "DROP" and not same(line, drop)), None)
         if other and _of_others(desired.chains, lines):
-            found.append(
-                f"ftp_connmark: must be the same for all instances on a host, got {desired.marks.both:#x} "
-                f"beside this rule of another one: {other}"
-            )
+            found.append(Finding("connmark-differs", bits=desired.marks.both, rule=other))
     return found[:1]
 
 

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import HELPER
@@ -89,21 +90,18 @@ class Site:
                     found[line] = None
         return list(found)
 
-    def warnings(self, program: str, after: Ruleset) -> list[str]:
+    def warnings(self, program: str, after: Ruleset) -> list[Finding]:
         """Return a warning for each foreign rule that may stop FTP, but for bans of single peers.
 
         :arg program: iptables or ip6tables
         :arg after: the rules as they will be
         """
-        found: dict[str, str] = {}
+        found: dict[str, Finding] = {}
         for chain in HOOKS["raw"]:
             reader = self.reader("raw", chain)
             for line, (maybe, _surely) in self._met("raw", chain).tracks.items():
                 if maybe & self._tracked(reader, line):
-                    found[line] = (
-                        f"{program}: a rule in table raw may keep FTP from the helper, so that no file passes: {line}; "
-                        "let it spare FTP's control connections and data connections"
-                    )
+                    found[line] = Finding("rule-before-helper", program=program, rule=line)
         for table in ("raw", "mangle"):
             for chain in HOOKS[table]:
                 for line in self._met(table, chain).drops:
@@ -111,8 +109,9 @@ class Site:
         for line in self._before_the_jumps(after):
             found.setdefault(line, self._warning(program, "filter", line))
         named = list(found.values())
-        more = [f"{program}: {len(named) - NAMED} rules more may drop FTP"] if len(named) > NAMED else []
-        return named[:NAMED] + more
+        if len(named) > NAMED:
+            named[NAMED:] = [Finding("more-rules-before-jump", program=program, number=len(named) - NAMED)]
+        return named
 
     def _before_the_jumps(self, after: Ruleset) -> list[str]:
         """Return the rules of table filter that may drop FTP before it meets our jumps."""
@@ -143,11 +142,11 @@ class Site:
             self._ports[ports] = [(start + end) // 2 for start, end in largest]
         return self._ports[ports]
 
-    def _warning(self, program: str, table: str, line: str) -> str:
+    def _warning(self, program: str, table: str, line: str) -> Finding:
         cure = "let it spare FTP"
         if table == "filter" and self.desired.options.position != "first":
             cure += ", or set ftp_position to first"
-        return f"{program}: a rule in table {table} may drop FTP before it meets the role's: {line}; if so, {cure}"
+        return Finding("rule-before-jump", program=program, table=table, rule=line, cure=cure)
 
     def _met(self, table: str, chain: str) -> Effect:
         """Return what the foreign rules of a built-in chain do."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._servers import Server
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _host
@@ -30,10 +31,11 @@ NETFILTER = "net/netfilter/nf_conntrack_tcp_"
 STAYING = ("timeout_established", "timeout_max_retrans", "timeout_unacknowledged")
 # After the first FIN, and after a RST.
 LEAVING = ("timeout_fin_wait", "timeout_close")
-FORGED = "a stranger who knows a client's address can end its transfers with forged segments"
 
 
-def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence[Server], root: str = "/") -> list[str]:
+def warnings(
+    options: Options, current: Mapping[str, Ruleset], servers: Sequence[Server], root: str = "/"
+) -> list[Finding]:
     """Return the warnings for a host, each naming the rule or the setting.
 
     :arg servers: those that the host itself runs
@@ -52,52 +54,43 @@ def warnings(options: Options, current: Mapping[str, Ruleset], servers: Sequence
     found += _tracking(root)
     systemd = Path(root, _boot.SYSTEMD).is_dir()
     if options.persistent and not systemd and not Path(root, _boot.PLUGINS).is_dir():
-        found.append(
-            "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run "
-            f"{_boot.restore(options.prefix)}, or set ftp_persistent to false"
-        )
+        found.append(Finding("no-boot", command=_boot.restore(options.prefix)))
     if _host.setting(LOOSE, root) == "Y":
-        found.append(
-            "the FTP helper's parameter loose is on: a server, or a client, can make it expect a data connection "
-            f"with a third host; write N to /{LOOSE}, and take loose from the files in /etc/modprobe.d"
-        )
+        found.append(Finding("helper-loose", setting=LOOSE))
     return found
 
 
-def _server(options: Options, server: Server) -> list[str]:
+def _server(options: Options, server: Server) -> list[Finding]:
     """Warn of modes and ports that do not go with the configuration of a server."""
     found = [
-        f"ftp_mode {options.mode} lets {mode} mode through, which {server.name} forbids in {server.path}"
+        Finding("mode-not-served", mode=options.mode, other=mode, server=server.name, path=server.path)
         for mode, allowed in (("active", server.active), ("passive", server.passive))
         if options.mode in (mode, "both") and not allowed
     ]
     if server.name == "proftpd" and options.active and options.data_port:
-        found.append(
-            f"proftpd opens active data connections from any port, unless RootRevoke is off in {server.path}, and "
-            f"not from port {options.data_port} only; set ftp_data_port to any"
-        )
+        found.append(Finding("data-port-not-kept", server=server.name, path=server.path, port=options.data_port))
     return found
 
 
-def _tracking(root: str) -> list[str]:
+def _tracking(root: str) -> list[Finding]:
     """Warn of settings under which the kernel does not tell an honest end of a control connection from a forged one."""
     found = []
     for name in (*STAYING, *LEAVING):
         value = _host.setting(f"proc/sys/{NETFILTER}{name}", root)
         if not value or (int(value) > CLOSING_SECONDS) is (name in STAYING):
             continue
+        setting = f"{NETFILTER.replace('/', '.')}{name}"
         if name in STAYING:
-            so, cure = FORGED, f"above {CLOSING_SECONDS}"
+            found.append(Finding("forged-end-believed", setting=setting, value=value, to=f"above {CLOSING_SECONDS}"))
         else:
-            so = "a control connection that has closed counts as open, and a port that it announced may stay open, too"
-            cure = f"to {CLOSING_SECONDS} or less"
-        found.append(f"{NETFILTER.replace('/', '.')}{name} is {value}, so {so}; set it {cure}")
+            found.append(Finding("end-unnoticed", setting=setting, value=value, to=f"to {CLOSING_SECONDS} or less"))
     if _host.setting(f"proc/sys/{NETFILTER}be_liberal", root) == "1":
-        found.append(f"{NETFILTER.replace('/', '.')}be_liberal is 1, so {FORGED}; set it to 0")
+        setting = f"{NETFILTER.replace('/', '.')}be_liberal"
+        found.append(Finding("forged-end-believed", setting=setting, value=1, to="to 0"))
     return found
 
 
-def _neighbours(options: Options, ruleset: Ruleset) -> list[str]:
+def _neighbours(options: Options, ruleset: Ruleset) -> list[Finding]:
     """Warn where IPv6 cannot find its neighbours."""
     found = []
     for interface in options.interfaces + options.out_interfaces:
@@ -107,40 +100,41 @@ def _neighbours(options: Options, ruleset: Ruleset) -> list[str]:
             effect = Reader(ruleset, "filter", packets, chain).walk(ruleset.chain("filter", chain))
             pass_by_policy = 0 if ruleset.policies.get(("filter", chain)) == "DROP" else effect.leaves
             found += [
-                f"ip6tables drops neighbour {words} in {chain} on {interface or 'any interface'}, so nothing of IPv6 "
-                f"can pass there; accept them: ip6tables -I {chain} -p ipv6-icmp --icmpv6-type {icmp_type} -j ACCEPT"
+                Finding(
+                    "neighbours-dropped",
+                    messages=words,
+                    chain=chain,
+                    interface=interface or "any interface",
+                    type=icmp_type,
+                )
                 for number, (icmp_type, words) in enumerate(NEIGHBOUR.items())
                 if not (effect.accepts | pass_by_policy) >> number & 1
             ]
     return found
 
 
-def _gateway(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[str]:
+def _gateway(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[Finding]:
     """Warn of forwarding that is off, and of NAT that the inputs do not speak of."""
     found = []
     if _host.setting(f"proc/sys/{FORWARDING[ip_version]}", root) == "0":
         name = FORWARDING[ip_version].replace("/", ".")
-        found.append(f"this gateway does not forward {ip_version}: {name} is 0; set it to 1")
+        found.append(Finding("forwarding-off", ip_version=ip_version, setting=name))
     lines = [line for chain in ruleset.tables.get("nat", {}).values() for line in chain]
     translating = [line for line in lines if target_of(line) in ("DNAT", "SNAT", "MASQUERADE", "NETMAP")]
     if translating and not options.nat and not _host.nat_helper_ready(_host.NAT_HELPER, _host.release(), root):
-        found.append(
-            f"{PROGRAMS[ip_version]} translates addresses, and {_host.NAT_HELPER}, which translates those that FTP "
-            f"announces, is not loaded: {translating[0]}; set ftp_nat to true if FTP passes this rule"
-        )
+        facts = {"program": PROGRAMS[ip_version], "module": _host.NAT_HELPER, "rule": translating[0]}
+        found.append(Finding("nat-without-helper", **facts))
     for line in lines:
         before = next((clause.values[0] for clause in clauses(line) if clause.option == "--dport"), None)
         # --to-destination 192.0.2.1:21 or [2001:db8::1]:21
         after = re.search(r" --to-destination (?:\[.*\]|[^:\s]*):(\d+)\b", line)
         if before in options.control_ports and after and after.group(1) not in options.control_ports:
-            found.append(
-                f"{PROGRAMS[ip_version]} sends port {before} to port {after.group(1)}, which ftp_control_ports does "
-                f"not have, so FORWARD drops it: {line}; add {after.group(1)} to ftp_control_ports"
-            )
+            facts = {"program": PROGRAMS[ip_version], "port": before, "to": after.group(1), "rule": line}
+            found.append(Finding("port-sent-on", **facts, chain="FORWARD"))
     return found
 
 
-def _sent_on(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[str]:
+def _sent_on(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[Finding]:
     """Warn where a server's host sends a control port to another one of its own, of which the inputs do not speak."""
     if options.side != "server":
         return []
@@ -156,8 +150,6 @@ def _sent_on(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> 
         before = next((port for port in ports if port in options.control_ports), None)
         here = any(covers(words.get("-i", "+"), interface, negated=False) for interface in options.interfaces)
         if before and here and words.get("-p") == "tcp":
-            found.append(
-                f"{PROGRAMS[ip_version]} sends port {before} to port {to[2]}, which ftp_control_ports does not have, "
-                f"so INPUT drops it: {line}; add {to[2]} to ftp_control_ports"
-            )
+            facts = {"program": PROGRAMS[ip_version], "port": before, "to": to[2], "rule": line}
+            found.append(Finding("port-sent-on", **facts, chain="INPUT"))
     return found

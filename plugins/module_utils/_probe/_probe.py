@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._probe import _causes
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import _causes
 
 MODES = ("passive", "active")
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
@@ -114,8 +114,13 @@ class Probe:
     connected: bool = False
     read_back: bool = False
     left: str | None = None
+    id: str | None = None
     cause: str | None = None
     cure: str | None = None
+
+    def because(self, why: _causes.Cause) -> None:
+        """Note why it did not go as asked."""
+        self.id, self.cause, self.cure = why.id, why.cause, why.cure
 
 
 def parse(inputs: Mapping[str, Any]) -> Trial:
@@ -721,24 +726,23 @@ def _delete_anew(session: Session, path: str) -> None:
 def _stop(trial: Trial, found: Probe, exc: BaseException, session: Session | None = None) -> None:
     """Note why a probe stopped."""
     word = how(exc)
-    found.cause, found.cure = _causes.explain(
-        _causes.Stop(
-            stage=found.stage or "",
-            how="slow" if word == "timeout" and session is not None and session.clock.over else word,
-            mode=found.mode,
-            tls=trial.tls is not None,
-            host=trial.host,
-            address=found.address or "",
-            port=trial.port,
-            command=session.command if session is not None else "",
-            reply=found.reply or "",
-            error=printable(str(exc), trial.password),
-            endpoint=found.endpoint or "this host",
-            bytes=found.bytes,
-            elsewhere=found.announced_elsewhere,
-            behind_nat=session is not None and session.behind_nat,
-        )
+    stop = _causes.Stop(
+        stage=found.stage or "",
+        how="slow" if word == "timeout" and session is not None and session.clock.over else word,
+        mode=found.mode,
+        tls=trial.tls is not None,
+        host=trial.host,
+        address=found.address or "",
+        port=trial.port,
+        command=session.command if session is not None else "",
+        reply=found.reply or "",
+        error=printable(str(exc), trial.password),
+        endpoint=found.endpoint or "this host",
+        bytes=found.bytes,
+        elsewhere=found.announced_elsewhere,
+        behind_nat=session is not None and session.behind_nat,
     )
+    found.because(_causes.explain(stop))
 
 
 def _judge(found: Probe) -> None:
@@ -750,11 +754,7 @@ def _judge(found: Probe) -> None:
     # A name that is not resolved says nothing of a firewall.
     found.passed = not found.connected and 0 < stopped <= _causes.STAGES.index("data connection")
     if not found.passed and found.connected:
-        found.cause = f"A data connection of the {found.mode} mode opened, and blocked_modes says that none may."
-        found.cure = (
-            "Leave this mode out of ftp_mode of the role, see which foreign rules accept it, or take it out of "
-            "blocked_modes."
-        )
+        found.because(_causes.NOT_CLOSED.told(mode=found.mode))
 
 
 def where(trial: Trial, found: Probe) -> str:
