@@ -116,6 +116,8 @@ INPUT = [
     ("-s 127.0.0.0/8 -j DROP", BEHIND),
     ("-f -j DROP", BEHIND),
     ("-p tcp -m connlimit --connlimit-above 50 --connlimit-mask 32 --connlimit-saddr -j DROP", BEHIND),
+    ("-m hashlimit --hashlimit-above 100/sec --hashlimit-mode srcip --hashlimit-name h -j DROP", WARNED),
+    ("-m conntrack --ctstate NEW -m hashlimit --hashlimit-above 9/sec --hashlimit-name h -j DROP", BEHIND),
     ("-j RETURNS-FEW", BEHIND),
     ("-j RETURNS-FTP", BEHIND),
     ("-j ACCEPT", BEHIND),

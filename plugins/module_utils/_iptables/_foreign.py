@@ -380,6 +380,11 @@ def _at_high_rate(clause: Clause, _packet: Packet) -> int:
     return USUALLY if clause.negated else FALSE
 
 
+def _at_high_rate_of_packets(clause: Clause, packet: Packet) -> int:
+    """Tell of a rate that a transfer soon has more packets than; to open and to answer takes few."""
+    return _at_high_rate(clause, packet) if packet.state != "ESTABLISHED" or "SYN" in packet.flags else MAYBE
+
+
 def _protocol(clause: Clause, packet: Packet) -> int:
     name = PROTOCOLS.get(clause.values[0], clause.values[0])
     return _is(name in (packet.protocol, "all", "0"), clause)
@@ -521,7 +526,8 @@ _CONDITIONS: dict[str, Callable[[Clause, Packet], int]] = {
     "--match-set": _in_set,
     "-m": _bare,
     **dict.fromkeys(("--limit", "--hashlimit-upto", "--connlimit-upto"), _at_low_rate),
-    **dict.fromkeys(("--hashlimit-above", "--connlimit-above"), _at_high_rate),
+    "--hashlimit-above": _at_high_rate_of_packets,
+    "--connlimit-above": _at_high_rate,
     **dict.fromkeys(
         (
             "--limit-burst",
