@@ -10,15 +10,15 @@ short_description: Say whether FTP passes on hosts, and why not
 version_added: 1.0.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
-  - Puts together what was seen of hosts, as the playbook C(hostfw.conntrack.ftp_check) does.
+  - Makes a report of what was found on hosts, as the playbook C(hostfw.conntrack.ftp_check) does.
 options:
   _input:
     description:
-      - What was seen of each host, by its name.
+      - What was found on each host, by its name.
       - RV(hostfw.conntrack.ftp_plan#module:converged) and the rest of that module's result in C(plan), what
-        M(hostfw.conntrack.ftp_info) returned before and after the trials in C(before) and C(after), what
+        M(hostfw.conntrack.ftp_info) returned before and after the probes in C(before) and C(after), what
         M(hostfw.conntrack.ftp_probe) returned in C(probe), the role's inputs without C(ftp_) in C(inputs), and from
-        which host the trials were in C(from). What is missing was not looked at.
+        which host the probes were in C(from). What is missing was not checked.
     type: dict
     required: true
   time:
@@ -36,8 +36,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The lines of a table (C(table)), a page in HTML (C(page)), and the hosts with which something is the matter
-      (C(ill)).
+    - The lines of a table (C(table)), a page in HTML (C(page)), and the hosts with findings (C(ill)).
   type: dict
 """
 

@@ -12,8 +12,8 @@ short_description: Show what a host's firewall does to FTP
 version_added: 1.0.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
-  - Says who makes rules of the firewall, whether the kernel's FTP helper is there and assigned, and what each rule of
-    the role P(hostfw.conntrack.ftp#role) has counted.
+  - Returns which other tools make firewall rules, whether the kernel's FTP helper is there and assigned, and what each
+    rule of the role P(hostfw.conntrack.ftp#role) has counted.
 requirements:
   - Python 3.9 or newer on the host
   - root, or the capability NET_ADMIN
@@ -37,7 +37,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at the firewall
+- name: Check the firewall
   hostfw.conntrack.ftp_info:
   register: firewall
 
@@ -64,15 +64,15 @@ helper:
       description: Why it cannot be loaded where it is not.
       type: str
     assigned:
-      description: To how many connections rules have given it since they were made.
+      description: To how many connections rules have assigned it since they were made.
       type: int
 variant:
-  description: What iptables speaks to, V(nf_tables) or V(legacy); V(none) without iptables.
+  description: The variant of iptables, V(nf_tables) or V(legacy); V(none) without iptables.
   type: str
   returned: success
   sample: nf_tables
 tools:
-  description: Who else makes rules.
+  description: Other tools that make firewall rules.
   type: list
   elements: str
   returned: success
@@ -83,7 +83,7 @@ policies:
   returned: success
   sample: {ipv4: {INPUT: DROP, FORWARD: DROP, OUTPUT: DROP}}
 unit:
-  description: Whether a unit of systemd brings the role's rules back at boot; none where there is no systemd.
+  description: Whether a unit of systemd restores the role's rules at boot; none where there is no systemd.
   type: bool
   returned: success
 rules:

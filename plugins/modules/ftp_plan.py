@@ -12,8 +12,8 @@ short_description: Plan what lets FTP through a host's iptables firewall
 version_added: 0.1.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
-  - Looks at a host once and says what differs from what was asked for, the kernel module to load,
-    the rules to add, to move and to remove.
+  - Checks a host once and returns how its current state differs from the desired one, such as the kernel module to
+    load, and the rules to add, to move and to remove.
   - It changes nothing. The role P(hostfw.conntrack.ftp#role) carries the plan out.
   - Bad values and conflicts make it fail.
 requirements:
@@ -33,8 +33,8 @@ attributes:
 options:
   side:
     description:
-      - Where the host stands. An FTP server runs on a V(server), a V(client) opens FTP sessions to servers, a
-        V(gateway) forwards FTP sessions between clients and servers.
+      - What the host is. An FTP server runs on a V(server), a V(client) opens FTP sessions to servers, a V(gateway)
+        forwards FTP sessions between clients and servers.
     type: str
     default: server
     choices: [server, client, gateway]
@@ -60,7 +60,7 @@ options:
     elements: str
     default: []
   nat:
-    description: With O(side=gateway), whether FTP crosses NAT here, which wants the kernel module C(nf_nat_ftp).
+    description: With O(side=gateway), whether FTP crosses NAT here, which needs the kernel module C(nf_nat_ftp).
     type: bool
     default: false
   control_ports:
@@ -72,6 +72,8 @@ options:
     description:
       - The port from which the server opens active data connections, or V(any).
       - V(auto) is V(20) with O(side=server), else V(any).
+      - ProFTPD needs V(any) unless its C(RootRevoke) is off, vsftpd unless its C(connect_from_port_20) is C(YES), and
+        so does a server without privileges.
     type: str
     default: auto
   active_ports:
@@ -97,7 +99,7 @@ options:
       - Nothing is opened for an address that the host itself has. A host name counts as one that it does not have.
       - V(auto) takes it from the configuration of vsftpd (C(pasv_address)), proftpd (C(MasqueradeAddress)) or
         pure-ftpd (C(ForcePassiveIP)). With V(none), nothing is opened.
-      - It wants O(passive_ports) narrower than 1,000 ports, or O(allowed_addresses).
+      - It needs fewer than 1,000 O(passive_ports), or O(allowed_addresses).
     type: str
     default: auto
     version_added: 1.1.0
@@ -105,7 +107,8 @@ options:
     description:
       - Whether FTPS passes, too. Its data connections are opened without the helper, which cannot read an encrypted
         control connection, but only for addresses that hold a control connection.
-      - In passive mode, it wants O(passive_ports) narrower than 1,000 ports, or O(allowed_addresses).
+      - In passive mode, it needs fewer than 1,000 O(passive_ports), or O(allowed_addresses); in active mode, unless
+        O(side=server), O(allowed_addresses).
     type: bool
     default: false
   allowed_addresses:
@@ -132,8 +135,9 @@ options:
   position:
     description:
       - Where the jumps stand in the chains INPUT, OUTPUT and FORWARD.
-      - With V(auto) before the first rule that drops or rejects everything on the interface, else at the end; V(first)
-        is before all foreign rules, V(last) behind them.
+      - V(auto) is before the first foreign rule that drops or rejects FTP wherever it comes from, else the end. What
+        drops it from some addresses only, such as a ban, stays before the jumps.
+      - V(first) is before, V(last) is behind all foreign rules.
     type: str
     default: auto
     choices: [auto, first, last]
@@ -176,7 +180,7 @@ options:
     default: present
     choices: [present, absent]
   role:
-    description: What the role P(hostfw.conntrack.ftp#role) hands on from one look to the next. Not for playbooks.
+    description: What the role P(hostfw.conntrack.ftp#role) hands on from one plan to the next. Not for playbooks.
     type: dict
     default: {}
     version_added: 1.1.0
@@ -189,7 +193,7 @@ options:
         default: false
       undo:
         description:
-          - An earlier RV(before), to give back what it describes. No other option but O(chain_prefix) then counts.
+          - An earlier RV(before), to roll back to. No other option but O(chain_prefix) then counts.
         type: dict
       earlier:
         description:
@@ -223,7 +227,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 converged:
-  description: Whether the host is as was asked for. Where it is not, the module reports a change, but makes none.
+  description: Whether the current state is the desired one. If not, the module reports a change, but makes none.
   type: bool
   returned: success
 packages:
@@ -298,8 +302,8 @@ rules:
       table: filter
 finish:
   description:
-    - Commands to run at the end, to move jumps and to remove rules, chains and sets of the role that are not
-      wanted any more.
+    - Commands to run at the end, to move jumps and to remove rules, chains and sets of the role that are not desired
+      any more.
   type: list
   elements: dict
   returned: success
@@ -344,7 +348,7 @@ enable:
   sample: [hostfw-conntrack-FTP.service]
 inputs:
   description:
-    - The options on which a trial of FTP rests, in one form. Of O(ip_versions), those over which the addresses let FTP
+    - The options on which a probe of FTP rests, in one form. Of O(ip_versions), those over which the addresses let FTP
       pass.
   type: dict
   returned: success, but not with O(role.undo)
@@ -357,7 +361,7 @@ inputs:
     side: server
     tls: false
 instances:
-  description: The side for each prefix that was asked for so far, for O(role.earlier).
+  description: The side for each prefix that was planned so far, for O(role.earlier).
   type: dict
   returned: success, but not with O(role.undo)
   sample: {FTP: server}

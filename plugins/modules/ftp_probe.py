@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ftp_probe
-short_description: Try FTP for real, and tell where it stops and why
+short_description: Probe FTP with real transfers, and tell where it stops and why
 version_added: 1.0.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
-  - Opens FTP sessions from the host on which it runs, makes real transfers in the active and in the passive mode, over
-    IPv4 and IPv6, and tells for each where it stopped, the most likely cause, and the cure.
-  - Give it to a client of the server, with C(delegate_to), as a firewall does not filter what a host sends to itself.
+  - Opens FTP sessions from the host on which it runs, makes real transfers in active and in passive mode, over IPv4 and
+    IPv6, and returns for each where it stopped, the most likely cause, and the cure.
+  - Run it on a client of the server, with C(delegate_to), as a firewall does not filter what a host sends to itself.
   - Changes nothing on the server, but for the file of O(upload), which it deletes again.
 requirements:
   - Python 3.9 or newer on the host
@@ -23,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: partial
-    details: Where O(upload) is set, nothing is uploaded. All else is tried.
+    details: Where O(upload) is set, nothing is uploaded. All else is probed.
   diff_mode:
     support: none
   platform:
@@ -31,7 +31,7 @@ attributes:
     support: full
 options:
   host:
-    description: The name or the address of the FTP server. An address is of one IP version, and tried over that.
+    description: The name or the address of the FTP server. An address is of one IP version, and probed over that.
     type: str
     required: true
   port:
@@ -57,7 +57,7 @@ options:
     choices: [passive, active]
   blocked_modes:
     description:
-      - The modes that must not get a data connection. They are tried, too, whether O(modes) has them or not.
+      - The modes that must not get a data connection. They are probed, too, whether O(modes) has them or not.
       - Such a probe passes where it stops at the data connection or before. Where it stops before, the module warns, as
         that says nothing of data connections. A name that cannot be resolved is no pass.
     type: list
@@ -66,13 +66,13 @@ options:
     choices: [passive, active]
   ip_versions:
     description:
-      - The IP versions to try. The first address of each to which O(host) resolves is taken.
-      - Where this is not set, both are tried, but for one of which the name has no address.
+      - The IP versions to probe. The first address of each to which O(host) resolves is taken.
+      - Where this is not set, both are probed, but for one of which the name has no address.
     type: list
     elements: str
     choices: [ipv4, ipv6]
   tls:
-    description: Whether to try explicit FTPS, C(AUTH TLS), for the control connection and the data connections.
+    description: Whether to probe explicit FTPS, C(AUTH TLS), for the control connection and the data connections.
     type: bool
     default: false
   validate_certs:
@@ -114,13 +114,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Try FTP to this server from a client
+- name: Probe FTP to this server from a client
   hostfw.conntrack.ftp_probe:
     host: "{{ inventory_hostname }}"
     download: pub/file
   delegate_to: client.example.org
 
-- name: Try FTPS as a user, with an upload
+- name: Probe FTPS as a user, with an upload
   hostfw.conntrack.ftp_probe:
     host: ftp.example.org
     tls: true
@@ -130,7 +130,7 @@ EXAMPLES = r"""
     upload: incoming
   delegate_to: client.example.org
 
-- name: See that the passive mode passes, and the active mode does not (ftp_mode passive)
+- name: Check that passive mode passes, and active mode does not (ftp_mode passive)
   hostfw.conntrack.ftp_probe:
     host: 192.0.2.1
     modes: [passive]

@@ -75,10 +75,10 @@ options:
     description: The interface on which the packets leave; V(eth+) for all whose names begin with C(eth).
     type: str
   source_port:
-    description: The port, or the range of ports C(first:last), that the packets come from. Wants O(protocol).
+    description: The port, or the range of ports C(first:last), that the packets come from. Needs O(protocol).
     type: str
   destination_port:
-    description: The port, or the range of ports C(first:last), that the packets go to. Wants O(protocol).
+    description: The port, or the range of ports C(first:last), that the packets go to. Needs O(protocol).
     type: str
   destination_type:
     description:
