@@ -99,7 +99,7 @@ gateway = machines["gateway"]
 
 
 @dataclass(frozen=True)
-class Stand:
+class Topology:
     """Where the role stands: its inputs, and the direction there of the packets from either end."""
 
     side: str
@@ -135,10 +135,10 @@ class Stand:
 
 
 ENDS = {"IN": "INPUT", "OUT": "OUTPUT"}
-STANDS = (
-    Stand("server", "IN", "OUT", ENDS),
-    Stand("client", "OUT", "IN", ENDS),
-    Stand("gateway", "IN", "OUT", {"IN": "FORWARD", "OUT": "FORWARD"}),
+TOPOLOGIES = (
+    Topology("server", "IN", "OUT", ENDS),
+    Topology("client", "OUT", "IN", ENDS),
+    Topology("gateway", "IN", "OUT", {"IN": "FORWARD", "OUT": "FORWARD"}),
 )
 
 

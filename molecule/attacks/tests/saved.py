@@ -12,10 +12,10 @@ from functools import cache
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan
-from lab import NARROW, STANDS, Machine, Site, Stand, machines
+from desired import DEFAULTS as ROLE_DEFAULTS
+from desired import LOCAL_PORTS
+from lab import NARROW, TOPOLOGIES, Machine, Site, Topology, machines
 from role import OTHERS
-from wanted import DEFAULTS as ROLE_DEFAULTS
-from wanted import LOCAL_PORTS
 
 IP_VERSIONS = ("ipv4", "ipv6")
 Rulesets = Mapping[str, _ruleset.Ruleset]
@@ -73,9 +73,9 @@ def firewall(site: Site, more: Iterable[str] = ()) -> Rulesets:
     return rulesets
 
 
-def planned(current: Rulesets, stand: Stand, **inputs: object) -> Rulesets:
+def planned(current: Rulesets, topology: Topology, **inputs: object) -> Rulesets:
     """Return what the role is to make of rules."""
-    given = {name.removeprefix("ftp_"): value for name, value in {**stand.inputs, **inputs}.items()}
+    given = {name.removeprefix("ftp_"): value for name, value in {**topology.inputs, **inputs}.items()}
     options = _options.parse({**ROLE_DEFAULTS, **given}, ["lo", "eth0", "eth1"], ["eth0"], LOCAL_PORTS)
     plan = _plan.plan(_desired.of(options), current, {}, together=True)
     assert not plan.conflicts, plan.conflicts
@@ -83,14 +83,14 @@ def planned(current: Rulesets, stand: Stand, **inputs: object) -> Rulesets:
 
 
 @cache
-def rules(stand: Stand, site: Site, inputs: Inputs = DEFAULTS) -> list[str]:
+def rules(topology: Topology, site: Site, inputs: Inputs = DEFAULTS) -> list[str]:
     """Return the rules of a host to which the role has been applied."""
-    return text(planned(firewall(site), stand, **dict(inputs.values)))
+    return text(planned(firewall(site), topology, **dict(inputs.values)))
 
 
 def apply() -> None:
     """Apply the role to all hosts; what says where each stands is in the inventory."""
-    everywhere = ":".join(stand.machine.host.name for stand in STANDS)
+    everywhere = ":".join(topology.machine.host.name for topology in TOPOLOGIES)
     machines["server"].host.role(converge_hosts=everywhere)
 
 

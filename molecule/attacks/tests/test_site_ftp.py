@@ -9,7 +9,7 @@ from ftp import WAYS, Way
 from lab import (
     RELATED,
     SITES,
-    STANDS,
+    TOPOLOGIES,
     Machine,
     Session,
     Site,
@@ -58,7 +58,7 @@ def steps(site: Site) -> list[list[str]]:
         {"ftp_chain_prefix": "MIRROR", "ftp_mode": "passive"},
         {"ftp_mode": "active", "ftp_state": "absent"},
     ):
-        found.append(planned(found[-1], STANDS[0], **inputs))
+        found.append(planned(found[-1], TOPOLOGIES[0], **inputs))
     return [text(rules) for rules in found]
 
 

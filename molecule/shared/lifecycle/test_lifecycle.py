@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from desired import desired, parts
 from ftp import BLOCKED_SECONDS, WAYS, address, transfer
 from role import INVENTORY, JUMP, PROGRAMS, Host
-from wanted import parts, wanted
 
 EPSV = next(way for way in WAYS if way.command == "EPSV" and way.ip_version == 4)
 PORT = next(way for way in WAYS if way.command == "PORT")
@@ -59,7 +59,7 @@ def test_changed_settings_leave_the_rules_that_are_asked_for_and_no_other(conver
     _ours, others = parts(converged.rules())
     for settings in SETTINGS:
         converged.role(**{f"ftp_{name}": value for name, value in settings.items()})
-        assert parts(converged.rules()) == (wanted(settings), others), settings
+        assert parts(converged.rules()) == (desired(settings), others), settings
 
 
 DAMAGES: list[tuple[str, list[str]]] = [
