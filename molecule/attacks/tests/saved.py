@@ -12,10 +12,10 @@ from functools import cache
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan
-from desired import DEFAULTS as ROLE_DEFAULTS
-from desired import LOCAL_PORTS
-from lab import NARROW, TOPOLOGIES, Machine, Site, Topology, machines
-from role import OTHERS
+from lab.desired import DEFAULTS as ROLE_DEFAULTS
+from lab.desired import LOCAL_PORTS
+from lab.hosts import FOREIGN
+from sessions import NARROW, TOPOLOGIES, Machine, Site, Topology, machines
 
 IP_VERSIONS = ("ipv4", "ipv6")
 Rulesets = Mapping[str, _ruleset.Ruleset]
@@ -65,7 +65,7 @@ def firewall(site: Site, more: Iterable[str] = ()) -> Rulesets:
 
     :arg more: rules besides, each with the name of its table before it
     """
-    rulesets = read(OTHERS)
+    rulesets = read(FOREIGN)
     for ruleset in rulesets.values():
         for table, line in (rule.split(" ", 1) for rule in (*site.rules, *more)):
             rules = ruleset.tables[table][line.split()[1]]

@@ -13,8 +13,10 @@ from ipaddress import ip_address
 from itertools import product
 
 import pytest
-from ftp import WAYS, Way
-from lab import (
+from lab.ftp import WAYS, Way
+from lab.hosts import FOREIGN
+from saved import ACTIVE, DEFAULTS, PASSIVE, Inputs, apply, rules, same
+from sessions import (
     GATEWAY,
     REFUSED_SECONDS,
     SECONDS,
@@ -37,9 +39,7 @@ from lab import (
     service_ports,
     volley,
 )
-from lab import RELATED as RELATED_SITE
-from role import OTHERS
-from saved import ACTIVE, DEFAULTS, PASSIVE, Inputs, apply, rules, same
+from sessions import RELATED as RELATED_SITE
 
 FIN, SYN, RST, PSH, ACK, URG = (1 << bit for bit in range(6))
 
@@ -467,7 +467,7 @@ def scan(source: Machine, target: Machine, source_port: int, ip_version: int, po
 def test_role_opens_the_control_port_and_no_other(direction: Direction) -> None:
     topology, source, target = direction.topology, direction.source, direction.target
     for saved, ports, expected in (
-        (OTHERS, (1, 1023), direction.others),
+        (FOREIGN, (1, 1023), direction.others),
         (rules(topology, RELATED_SITE), ALL_PORTS, direction.others | direction.ours),
     ):
         topology.machine.guard(saved)

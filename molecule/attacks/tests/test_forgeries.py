@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from ftp import WAYS, Way
-from lab import (
+from lab.ftp import WAYS, Way
+from saved import rules
+from sessions import (
     ESTABLISHED,
     REFUSED_SECONDS,
     SECONDS,
@@ -24,7 +25,6 @@ from lab import (
     server,
     volley,
 )
-from saved import rules
 from test_attacks import ACK, FIN, RST, forged_reply
 
 EXTENDED = [way for way in WAYS if way.command in ("EPRT", "EPSV")]

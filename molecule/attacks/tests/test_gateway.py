@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from lab import ADDRESSES, GATEWAY, REFUSED_SECONDS, SECONDS, STRICT, TOPOLOGIES, client, gateway, other_server, server
 from saved import firewall, planned, rules, text
+from sessions import (
+    ADDRESSES,
+    GATEWAY,
+    REFUSED_SECONDS,
+    SECONDS,
+    STRICT,
+    TOPOLOGIES,
+    client,
+    gateway,
+    other_server,
+    server,
+)
 
 TOPOLOGY = next(topology for topology in TOPOLOGIES if topology.machine is gateway)
 IP_VERSIONS = (4, 6)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from ftp import WAYS
-from lab import RELATED, STRICT, TOPOLOGIES, Machine, Session, Shot, Topology, client, server, volley
+from lab.ftp import WAYS
 from saved import Inputs, rules
+from sessions import RELATED, STRICT, TOPOLOGIES, Machine, Session, Shot, Topology, client, server, volley
 from test_attacks import forged_command, forged_reply, honest, low_port
 
 Aim = Callable[[Session], Shot]

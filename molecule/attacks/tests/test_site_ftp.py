@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from ftp import WAYS, Way
-from lab import (
+from lab.ftp import WAYS, Way
+from saved import firewall, planned, text
+from sessions import (
     RELATED,
     SITES,
     TOPOLOGIES,
@@ -18,7 +19,6 @@ from lab import (
     server,
     volley,
 )
-from saved import firewall, planned, text
 
 # Some of the data connections that are tried together pass, and others do not.
 PATIENCE = 2

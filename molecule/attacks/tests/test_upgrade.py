@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
-from desired import desired, parts
-from ftp import WAYS
-from lab import ESTABLISHED, TOPOLOGIES, Session, Shot, Transfer, client, high_ports, opens, server
+from lab.desired import desired, parts
+from lab.ftp import WAYS
 from saved import apply, rules, same
+from sessions import ESTABLISHED, TOPOLOGIES, Session, Shot, Transfer, client, high_ports, opens, server
 
 # What the role of 1.0.0 left on these hosts behind the firewall ESTABLISHED, as iptables-save and ip6tables-save print.
 RELEASE = Path(__file__).parent / "release-1.0.0"

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import testinfra
-from ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, site, transfers
-from role import PROGRAMS, Host
-from verdict import check, tried, words
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, site, transfers
+from lab.hosts import PROGRAMS, Host, Lab
+from lab.verdict import check, tried, words
 
-CLIENT: Any = testinfra.get_host("docker://coexistence-client")
+LAB = Lab()
+CLIENT = LAB.host("client").shell
 UNIT = "hostfw-conntrack-FTP"
 # The figures of the summary: the program, the event, what passed, and how many foreign rules changed.
 FIGURES: list[tuple[str, str, str, str]] = []
@@ -114,7 +114,7 @@ class Program:
         """Check that ftp_check says why FTP does not pass, or will not."""
         to = {"to": self.at.addresses[4]} if self.at else {}
         before = self.host.rules()
-        code, lines = check(self.host.name, ftp_verify=tried(self.host, **to), **inputs)
+        code, lines = check(LAB, self.host.name, ftp_verify=tried(self.host, **to), **inputs)
         said = "\n".join(lines)
         assert code == 2
         assert all(part in said for part in words(symptom)), said

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
-from program import Program, quoted
-from role import INVENTORY, OTHERS, Host
+from lab.hosts import FOREIGN
+from program import LAB, Program, quoted
 
 NFTABLES = """
 table {table} {{
@@ -46,7 +45,7 @@ table inet f2b-table {
 @pytest.fixture
 def host() -> Iterator[Program]:
     """A host without rules."""
-    found = Program("", Host("coexistence-host"), units=("firewalld", "elsewhere"))
+    found = Program("", LAB.host("host"), units=("firewalld", "elsewhere"))
     yield found
     found.run("rm -f /etc/firewalld/zones/*")
     found.clean()
@@ -82,8 +81,7 @@ def playbook(host: Program, error: str) -> None:
     """Run the task that the error names."""
     task = next(line for line in error.splitlines() if "ansible.posix.firewalld" in line)
     play = yaml.safe_dump([{"hosts": host.host.name, "gather_facts": False, "tasks": [yaml.safe_load(task)]}])
-    command = ["ansible-playbook", "--inventory", INVENTORY, "/dev/stdin"]
-    subprocess.run(command, input=play, text=True, check=True)
+    LAB.ansible("ansible-playbook", "/dev/stdin", stdin=play).check_returncode()
 
 
 def command(host: Program, error: str) -> None:
@@ -132,7 +130,7 @@ def test_nftables_lets_ftp_through_by_what_the_error_names(host: Program, tables
 
 def test_what_drops_only_some_is_no_conflict(host: Program) -> None:
     host.name = "no conflict"
-    host.host.load(OTHERS)
+    host.host.load(FOREIGN)
     host.run(quoted(HARMLESS, "/tmp/harmless.nft"), "nft -f /tmp/harmless.nft", ELSEWHERE)
     host.others = host.rules(ours=False)
     host.blocked("bans by nft, firewalld in another network namespace")

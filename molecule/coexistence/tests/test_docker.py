@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-import testinfra
-from ftp import Site
-from program import UNIT, Program, quoted
-from role import OTHERS, Host
+from lab.ftp import Site
+from lab.hosts import FOREIGN
+from program import LAB, UNIT, Program, quoted
 
 # Rules for IPv6 are an experiment in Debian's docker.
 SETTINGS = {
@@ -27,7 +26,7 @@ FORWARDING = "net.ipv4.ip_forward"
 def docker() -> Iterator[Program]:
     """A host with docker, which sets the policy of FORWARD to DROP as it turns forwarding on."""
     units = ("docker", "docker.socket", "containerd")
-    found = Program("docker", Host("coexistence-host"), units=units)
+    found = Program("docker", LAB.host("host"), units=units)
     found.run(
         "mkdir -p /etc/docker",
         quoted(json.dumps(SETTINGS), "/etc/docker/daemon.json"),
@@ -45,7 +44,7 @@ def start(docker: Program) -> None:
 
 
 def test_ftp_passes_to_a_server_with_docker(docker: Program) -> None:
-    docker.host.load(OTHERS)
+    docker.host.load(FOREIGN)
     start(docker)
     docker.blocked("server, systemctl start docker")
     docker.role()
@@ -56,7 +55,7 @@ def test_ftp_passes_to_a_server_with_docker(docker: Program) -> None:
 
 
 def test_ftp_passes_through_a_gateway_with_docker(docker: Program) -> None:
-    docker.at, docker.server = BEHIND, testinfra.get_host("docker://coexistence-server")
+    docker.at, docker.server = BEHIND, LAB.host("server").shell
     start(docker)
     policies = [line for line in docker.others if ":FORWARD DROP" in line]
     assert len(policies) == 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from ftp import address
-from program import CLIENT, Program, quoted
-from role import OTHERS, Host
+from lab.ftp import address
+from lab.hosts import FOREIGN
+from program import CLIENT, LAB, Program, quoted
 
 JAIL = """
 [DEFAULT]
@@ -23,8 +23,8 @@ enabled = true
 @pytest.fixture(params=["iptables-multiport", "nftables-multiport"])
 def fail2ban(request: pytest.FixtureRequest) -> Iterator[Program]:
     """A host with fail2ban, which bans by iptables or by nftables, and with a firewall that drops."""
-    found = Program(f"fail2ban, {request.param}", Host("coexistence-host"), units=("fail2ban",))
-    found.host.load(OTHERS)
+    found = Program(f"fail2ban, {request.param}", LAB.host("host"), units=("fail2ban",))
+    found.host.load(FOREIGN)
     found.others = found.rules(ours=False)
     found.run(
         "touch /var/log/vsftpd.log; rm -f /var/lib/fail2ban/*",

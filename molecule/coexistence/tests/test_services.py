@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from program import UNIT, Program, quoted
-from role import OTHERS, Host
+from lab.hosts import FOREIGN
+from program import LAB, UNIT, Program, quoted
 
 FILES = ("/etc/iptables/rules.v4", "/etc/iptables/rules.v6")
 # In the tables of iptables.
@@ -41,7 +41,7 @@ table ip6 filter {
 
 def save(service: Program) -> None:
     """Let the service load the foreign rules, and them alone."""
-    for rules, path in zip(OTHERS, FILES):
+    for rules, path in zip(FOREIGN, FILES):
         service.run(quoted(rules, path))
     service.run(quoted(NFTABLES, "/etc/nftables.conf"))
 
@@ -49,7 +49,7 @@ def save(service: Program) -> None:
 @pytest.fixture(params=["netfilter-persistent", "nftables"])
 def service(request: pytest.FixtureRequest) -> Iterator[Program]:
     """A host with a service that has loaded the foreign rules."""
-    found = Program(request.param, Host("coexistence-host"), units=("netfilter-persistent", "nftables"))
+    found = Program(request.param, LAB.host("host"), units=("netfilter-persistent", "nftables"))
     save(found)
     found.run(f"systemctl enable --now {request.param}")
     found.others = found.rules(ours=False)

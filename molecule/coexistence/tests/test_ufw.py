@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from program import CLIENT, UNIT, Program
-from role import Host
-from sockets import listener, reaches
+from lab.sockets import listener, reaches
+from program import CLIENT, LAB, UNIT, Program
 
 # Incoming and outgoing connections are denied, but for ssh.
 ENABLE = (
@@ -23,7 +22,7 @@ DEFAULTS = "/etc/default/ufw"
 @pytest.fixture
 def ufw() -> Iterator[Program]:
     """A host on which ufw alone denies everything, both ways."""
-    found = Program("ufw", Host("coexistence-ufw"), units=("ufw",))
+    found = Program("ufw", LAB.host("ufw"), units=("ufw",))
     found.run(f"sed -i s/^MANAGE_BUILTINS=.*/MANAGE_BUILTINS=no/ {DEFAULTS}", *ENABLE)
     found.others = found.rules(ours=False)
     yield found

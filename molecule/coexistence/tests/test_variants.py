@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from program import Program
-from role import INVENTORY, PROGRAMS, Host
+from lab.hosts import PROGRAMS
+from program import LAB, Program
 
 RULE = "INPUT --source 192.0.2.66 --jump DROP"
 
@@ -17,7 +16,7 @@ RULE = "INPUT --source 192.0.2.66 --jump DROP"
 @pytest.fixture(params=["nft", "legacy"])
 def variants(request: pytest.FixtureRequest) -> Iterator[tuple[Program, str]]:
     """A host whose iptables is one of the variants, and the name of the other variant's program."""
-    found = Program(f"iptables-{request.param}", Host("coexistence-host"))
+    found = Program(f"iptables-{request.param}", LAB.host("host"))
     other = {"nft": "iptables-legacy", "legacy": "iptables-nft"}[request.param]
     for program in PROGRAMS:
         found.run(f"update-alternatives --set {program} /usr/sbin/{program}-{request.param}")
@@ -31,8 +30,8 @@ def variants(request: pytest.FixtureRequest) -> Iterator[tuple[Program, str]]:
 
 def warnings(program: Program) -> list[str]:
     """Return the plan's warnings that name the variants."""
-    command = ["ansible", program.host.name, "--inventory", INVENTORY, "--module-name", "hostfw.conntrack.ftp_plan"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = LAB.ansible("ansible", program.host.name, "--module-name", "hostfw.conntrack.ftp_plan")
+    done.check_returncode()
     found = re.findall(r"\[WARNING\]: (.*?)(?=\[WARNING\]|$)", " ".join(done.stderr.split()))
     return [warning for warning in found if "iptables-legacy" in warning or "iptables-nft" in warning]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from ftp import WAYS, Way
+from lab.ftp import WAYS, Way
 
 UPLOADED = "/root/one-megabyte"
 

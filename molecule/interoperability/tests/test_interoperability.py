@@ -13,19 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 from clients import CLIENTS, UPLOADED
-from ftp import WAYS, Way, address
+from lab import PROJECT
+from lab.ftp import WAYS, Way, address
+from lab.hosts import PROGRAM, Lab
 
 SERVERS = {"vsftpd": "vsftpd", "proftpd": "proftpd-core", "pure-ftpd": "pure-ftpd", "pyftpdlib": "python3-pyftpdlib"}
-CLIENT = testinfra.get_host("docker://interoperability-client")
-PROGRAMS = {4: "iptables", 6: "ip6tables"}
+LAB = Lab()
+CLIENT = LAB.host("client").shell
 SECONDS = 60
-DOCUMENT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs/interoperability.md"
+DOCUMENT = PROJECT / "docs/interoperability.md"
 # Debian mends its programs, and other machines have other kernels: these are told, not compared.
 TOLD = "## Versions\n"
 
@@ -48,7 +48,7 @@ REFUSED = re.compile(r"\b[45]\d\d[ :-].*")
 @cache
 def host(server: str) -> Any:
     """Return a server's test host."""
-    return testinfra.get_host(f"docker://interoperability-{server}")
+    return LAB.host(server).shell
 
 
 @cache
@@ -65,7 +65,7 @@ def kept(server: str, command: str) -> str:
 
 def opened(server: str, ip_version: int) -> dict[str, int]:
     """Return how many data connections were opened, in each mode and from port 20, since this was last asked."""
-    program = f"{PROGRAMS[ip_version]} --table mangle"
+    program = f"{PROGRAM[ip_version]} --table mangle"
     rules = host(server).check_output(f"{program} --list --numeric --verbose --exact && {program} --zero")
     return {name: int(packets) for packets, name in re.findall(r"(\d+) .*/\* (active|passive|port-20) \*/", rules)}
 
@@ -73,8 +73,8 @@ def opened(server: str, ip_version: int) -> dict[str, int]:
 @contextmanager
 def open_firewall(server: str, ip_version: int) -> Iterator[None]:
     """Take the firewall and the helper away in the meantime."""
-    program = f"{PROGRAMS[ip_version]}-restore"
-    saved = host(server).check_output(f"{PROGRAMS[ip_version]}-save")
+    program = f"{PROGRAM[ip_version]}-restore"
+    saved = host(server).check_output(f"{PROGRAM[ip_version]}-save")
     host(server).check_output(f"printf '*raw\nCOMMIT\n*filter\nCOMMIT\n' | {program}")
     try:
         yield
@@ -121,7 +121,7 @@ def transfers(server: str, way: Way) -> tuple[dict[tuple[str, str], str], dict[s
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("server", SERVERS)
 def test_what_fails_fails_without_the_firewall_too(server: str, way: Way) -> None:
-    rules = host(server).check_output(f"{PROGRAMS[way.ip_version]} --list-rules")
+    rules = host(server).check_output(f"{PROGRAM[way.ip_version]} --list-rules")
     assert rules.startswith("-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT DROP\n")
     found, _opened = transfers(server, way)
     failed = {cell: reason for cell, reason in found.items() if reason}

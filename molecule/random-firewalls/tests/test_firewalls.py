@@ -6,7 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from generator import firewall
-from lab import Found, Lab
+from sites import Found, Site
 
 SEED = os.environ.get("FIREWALLS_SEED", "1")
 COUNT = int(os.environ.get("FIREWALLS_COUNT", "300"))
@@ -15,10 +15,10 @@ COUNT = int(os.environ.get("FIREWALLS_COUNT", "300"))
 SITES = ("nft-1", "legacy-1", "nft-2", "legacy-2")
 
 
-def look(site: str, numbers: range) -> list[Found]:
+def look(name: str, numbers: range) -> list[Found]:
     """Look at firewalls, one after the other."""
-    lab = Lab(site)
-    return [lab.look(firewall(f"{SEED}-{number}")) for number in numbers]
+    found = Site(name)
+    return [found.look(firewall(f"{SEED}-{number}")) for number in numbers]
 
 
 def test_ftp_passes_behind_random_firewalls(figures: list[str]) -> None:

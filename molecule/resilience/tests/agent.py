@@ -1,18 +1,12 @@
-"""On a server: answers on ports that the firewall closes, and kills what a play runs here.
-
-Its arguments are the ports. It reads a command a line, and prints JSON.
-"""
+"""Runs on a server: answers on ports that the firewall closes, and kills what a play runs here."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,10 +31,10 @@ def processes() -> dict[int, str]:
     return found
 
 
-def kill(seconds: str, name: str, alone: str = "") -> list[str]:
+def kill(seconds: float, name: str, alone: bool = False) -> list[str]:
     """Kill everything that a play runs here, or one program alone, once that program is there; return the names."""
     names: list[str] = []
-    end = time.monotonic() + float(seconds)
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         here = processes()
         if names and not (name in here.values() if alone else here):
@@ -73,18 +67,17 @@ def held() -> bool:
     return HELD.exists()
 
 
-def answer(port: int) -> None:
-    """Accept connections to a port, always."""
+def answer(ports: list[int]) -> None:
+    """Accept connections to ports, always."""
+    for port in ports:
+        threading.Thread(target=accept, args=(port,), daemon=True).start()
+
+
+def accept(port: int) -> None:
+    """Accept connections to a port."""
     with socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         while True:
             server.accept()[0].close()
 
 
-COMMANDS: dict[str, Callable[..., object]] = {"kill": kill, "quiet": quiet, "held": held}
 ALWAYS = {int(folder.name) for folder in Path("/proc").glob("[0-9]*")}
-for word in sys.argv[1:]:
-    threading.Thread(target=answer, args=(int(word),), daemon=True).start()
-print(json.dumps("ready"), flush=True)
-for command in sys.stdin:
-    function, *arguments = command.split()
-    print(json.dumps(COMMANDS[function](*arguments)), flush=True)

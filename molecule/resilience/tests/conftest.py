@@ -1,39 +1,12 @@
-"""The test hosts, and the figures that stand in the summary."""
+"""The test hosts."""
 
 from __future__ import annotations
 
 import pytest
-from role import Host
-
-FIGURES = pytest.StashKey[list[str]]()
-SERVERS = ("resilience-server", "resilience-legacy")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Have a place for the figures."""
-    config.stash[FIGURES] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the figures."""
-    terminalreporter.section("figures")
-    for line in config.stash[FIGURES]:
-        terminalreporter.line(line)
+from lab.hosts import Host, Lab
 
 
 @pytest.fixture(scope="session")
-def figures(pytestconfig: pytest.Config) -> list[str]:
-    """Lines for the summary."""
-    return pytestconfig.stash[FIGURES]
-
-
-@pytest.fixture(scope="session")
-def servers() -> list[Host]:
+def servers(lab: Lab) -> list[Host]:
     """The servers, one for each variant of iptables."""
-    return [Host(name) for name in SERVERS]
-
-
-@pytest.fixture(scope="session")
-def client() -> Host:
-    """A client without a firewall."""
-    return Host("resilience-client")
+    return [lab.host("server"), lab.host("legacy")]

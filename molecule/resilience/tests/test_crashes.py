@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
-from desired import desired, parts
-from lab import Agent, Play, load
-from role import OTHERS, PROGRAMS, Host
+from lab.agent import Agent
+from lab.desired import desired, parts
+from lab.hosts import FOREIGN, PROGRAMS, Host
+from runs import Play, load
 
 KILLS = 12
 # Between which the role goes to and fro; passive sessions to port 21 pass in both.
@@ -86,7 +88,7 @@ class Victim:
         self.host = host
         self.client = client
         self.found = Crashes(host.name)
-        host.load(OTHERS)
+        host.load(FOREIGN)
         self.desired = {name: desired(inputs) for name, inputs in SETTINGS.items()}
         self.others = parts(host.rules())[1]
         self.files: dict[str, set[str]] = {}
@@ -96,7 +98,8 @@ class Victim:
     def crash(self) -> Crashes:
         """Kill the role at all moments."""
         self.host.role(**SETTINGS["A"])
-        agent = Agent(self.host, CLOSED)
+        agent = Agent(self.host, Path(__file__).parent / "agent.py")
+        agent.call("answer", CLOSED)
         try:
             self.found.control = self.see_a_hole()
             with load(self.client, self.host, interval=0.2, closed=CLOSED) as running:
@@ -159,7 +162,7 @@ class Victim:
             task = play.task
             if held.victims == "all":
                 play.kill()
-            agent.call("kill", 30, "sleep", *(["alone"] if held.victims == "program" else []))
+            agent.call("kill", 30, "sleep", held.victims == "program")
             play.wait()
         self.expect(agent.call("quiet"), f"{task}: something goes on")
         became = "died" if held.victims == "all" else self.became(play, "B")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desired import desired, parts
-from role import JUMP, OTHERS, PROGRAMS, Host, Run
+from lab.desired import desired, parts
+from lab.hosts import FOREIGN, JUMP, PROGRAMS, Host, Run
 
-CONTENDERS = (Path(__file__).parent / "contenders.py").read_text(encoding="utf-8")
 # Seconds for which the lock of iptables-legacy is held, and seconds in between; iptables-nft has no lock.
 HOLD = {"server": ("0", "0"), "legacy": ("5", "5")}
 # From nothing, again, changed, and to nothing.
@@ -73,12 +71,7 @@ def errors(run: Run) -> list[str]:
 def contenders(host: Host, report: dict[str, Any]) -> Iterator[None]:
     """Let others change rules in the meantime."""
     arguments = HOLD[host.name.rpartition("-")[2]]
-    process = subprocess.Popen(
-        ["docker", "exec", "--interactive", host.name, "python3", "-c", CONTENDERS, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = host.program(Path(__file__).parent / "contenders.py", *arguments)
     try:
         yield
     finally:
@@ -100,7 +93,7 @@ def step(host: Host, inputs: dict[str, Any], seconds: list[float]) -> Run:
 
 def load_with_drop(host: Host) -> None:
     """Load the site's firewall, whose last rule drops: the jump's number changes with every rule put above."""
-    host.load(OTHERS)
+    host.load(FOREIGN)
     for program in PROGRAMS:
         host.shell.check_output(f"{program} -A INPUT -j DROP")
 

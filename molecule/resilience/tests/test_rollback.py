@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from desired import parts
-from role import OTHERS, PROJECT, Host
+from lab import PROJECT
+from lab.desired import parts
+from lab.hosts import FOREIGN, Host
 
 # A jump of the kernel's nftables reaches 16 chains far; then it refuses the rule ("Too many links").
 TOO_FAR = [
@@ -28,7 +29,7 @@ def files(host: Host) -> str:
 def host(servers: list[Host], figures: list[str], request: pytest.FixtureRequest) -> Iterator[Host]:
     """A server with iptables-nft and the foreign rules, and without ours; afterwards theirs have not changed."""
     host = servers[0]
-    host.load(OTHERS)
+    host.load(FOREIGN)
     host.shell.check_output("rm -rf /etc/hostfw-conntrack")
     others = parts(host.rules())[1]
     yield host

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from ftp import address
-from lab import load
-from role import JUMP, OTHERS, PROGRAMS, Host
+from lab.ftp import address
+from lab.hosts import FOREIGN, JUMP, PROGRAMS, Host
+from runs import load
 
 TRANSFERS = 20
 SLOW = 2
@@ -74,7 +74,7 @@ def apply(server: Host, client: Host) -> list[int]:
 
 def observe(server: Host, client: Host) -> Running:
     """Apply the role under load."""
-    server.load(OTHERS)
+    server.load(FOREIGN)
     active = MODES[server.name] == "active"
     server.role(**BASE, ftp_mode=MODES[server.name])
     before = retransmitted(client, server)

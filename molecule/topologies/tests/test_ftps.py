@@ -10,11 +10,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from ftp import OPERATIONS, SECONDS, WAYS, Site, curl, transfers
-from role import Host
-from topologies import SERVER, TOPOLOGIES, Hosts
+from lab.ftp import OPERATIONS, SECONDS, WAYS, Site, curl, transfers
+from lab.hosts import Host
+from lab.topologies import SERVER, TOPOLOGIES, GatewayLab
 
-hosts = Hosts()
+LAB = GatewayLab()
 TOPOLOGY = next(topology for topology in TOPOLOGIES if topology.name == "server, FTPS")
 INPUTS = {**TOPOLOGY.role_inputs, "ftp_control_ports": ["21", "990", "2121"]}
 
@@ -131,7 +131,7 @@ print(time.monotonic() - start)
 @pytest.fixture(scope="module")
 def server() -> Host:
     """A server with FTPS on several ports."""
-    host = hosts.firewall(TOPOLOGY)
+    host = LAB.firewall(TOPOLOGY)
     host.role(**INPUTS)
     return host
 
@@ -144,7 +144,7 @@ def start(host: Any, program: str, *words: object) -> str:
 
 def scan(source: str, version: int) -> dict[int, str]:
     """Return how each port of the passive range answers to an address."""
-    out = hosts.client.check_output("python3 -c %s %s %s 50000 50099", SCAN, source, SERVER[version])
+    out = LAB.client.check_output("python3 -c %s %s %s 50000 50099", SCAN, source, SERVER[version])
     return {int(port): answer for port, answer in json.loads(out).items()}
 
 
@@ -161,13 +161,13 @@ def test_range_is_open_to_live_control_connections_only(server: Host) -> None:
     closed: dict[int, set[str]] = {4: set(), 6: set()}
     reached = {4: {"ECONNREFUSED"}, 6: {"ECONNREFUSED"}}
     assert answers(OWN) == closed
-    control = [start(hosts.client, HOLD, OWN[version], SERVER[version]) for version in (4, 6)]
-    hosts.client.check_output("until test $(grep -c 220 /tmp/out) = 1; do sleep 0.1; done; sleep 1")
+    control = [start(LAB.client, HOLD, OWN[version], SERVER[version]) for version in (4, 6)]
+    LAB.client.check_output("until test $(grep -c 220 /tmp/out) = 1; do sleep 0.1; done; sleep 1")
     assert answers(OWN) == reached
     assert answers(OTHER) == closed
     assert server.role(**INPUTS).changed == 0
     assert answers(OWN) == reached, "the second run has forgotten who is live"
-    hosts.client.check_output(f"kill {' '.join(control)}")
+    LAB.client.check_output(f"kill {' '.join(control)}")
     lists = server.shell.check_output("ipset list FTP-LIVE-IPV4; ipset list FTP-LIVE-IPV6")
     timeouts = {address: int(seconds) for address, seconds in re.findall(r"^(\S+) timeout (\d+)", lists, re.MULTILINE)}
     assert set(timeouts) == set(OWN.values())
@@ -190,10 +190,10 @@ def listener(server: Host) -> Iterator[None]:
 def test_ten_thousand_clients_at_once(server: Host, version: int) -> None:
     network = "198.18.0.0/16" if version == 4 else "2001:db8:ffff::/112"
     gateway, client = ("203.0.113.1", "198.51.100.2") if version == 4 else ("2001:db8:1::1", "2001:db8::2")
-    hosts.client.check_output(f"ip route replace local {network} dev lo")
-    hosts.gateway.check_output(f"ip route replace {network} via {client}")
+    LAB.client.check_output(f"ip route replace local {network} dev lo")
+    LAB.gateway.check_output(f"ip route replace {network} via {client}")
     server.shell.check_output(f"ip route replace {network} via {gateway}")
-    found = json.loads(hosts.client.check_output(f"python3 -c %s {SERVER[version]} {network} 10000", CROWD))
+    found = json.loads(LAB.client.check_output(f"python3 -c %s {SERVER[version]} {network} 10000", CROWD))
     header = server.shell.check_output(f"ipset -terse list FTP-LIVE-IPV{version}")
     print(f"IPv{version}: {found}\n{header}")
     assert (found["control"], found["data"], found["others"]) == (10000, 10000, 0)
@@ -206,15 +206,13 @@ FORGED = {4: "100.64.0.0/10", 6: "2001:db8:fffe::/112"}
 def nowhere(server: Host) -> None:
     """What the server answers to forged senders is lost."""
     for version, gateway in ((4, "203.0.113.1"), (6, "2001:db8:1::1")):
-        hosts.gateway.check_output(f"ip route replace blackhole {FORGED[version]}")
+        LAB.gateway.check_output(f"ip route replace blackhole {FORGED[version]}")
         server.shell.check_output(f"ip route replace {FORGED[version]} via {gateway}")
 
 
 def forge(version: int, count: int, second: str) -> float:
     """Send from forged senders; return the seconds that it took."""
-    return float(
-        hosts.client.check_output(f"python3 -c %s {SERVER[version]} {FORGED[version]} {count} {second}", FORGE)
-    )
+    return float(LAB.client.check_output(f"python3 -c %s {SERVER[version]} {FORGED[version]} {count} {second}", FORGE))
 
 
 @pytest.mark.usefixtures("nowhere")
@@ -233,13 +231,13 @@ def test_no_forged_sender_is_live(server: Host, version: int, second: str) -> No
 def test_honest_client_gets_in_beside_75000_forged_senders(server: Host) -> None:
     seconds = forge(4, 75000, "SYN")
     assert seconds < 60, "the first ones are no longer in the set"
-    found = hosts.attempts(TOPOLOGY, SECONDS, [way for way in WAYS if way.ip_version == 4])
+    found = LAB.attempts(TOPOLOGY, SECONDS, [way for way in WAYS if way.ip_version == 4])
     print(f"75000 senders in {seconds:.1f} s\n{server.shell.check_output('ipset -terse list')}")
     assert set(found.values()) == {None}, found
 
 
 def test_plain_ftp_passes_beside_it(server: Host) -> None:
-    found = transfers(hosts.client, server.shell, product(WAYS, OPERATIONS), SECONDS, Site(SERVER))
+    found = transfers(LAB.client, server.shell, product(WAYS, OPERATIONS), SECONDS, Site(SERVER))
     assert set(found.values()) == {None}, found
 
 
@@ -249,5 +247,5 @@ def test_implicit_ftps_passes(server: Host) -> None:
         "&& (ss -Htln 'sport = :990' | grep 990 || vsftpd /etc/implicit.conf)"
     )
     for version, host in ((4, SERVER[4]), (6, f"[{SERVER[6]}]")):
-        result = curl(hosts.client, SECONDS, "--insecure", "--output", "/dev/null", f"ftps://{host}:990/five-megabytes")
+        result = curl(LAB.client, SECONDS, "--insecure", "--output", "/dev/null", f"ftps://{host}:990/five-megabytes")
         assert result.rc == 0, (version, result.stderr)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from ftp import SECONDS
-from role import Host
+from lab.ftp import SECONDS, configure
+from lab.hosts import Host
+from lab.topologies import GATEWAY, SERVER, GatewayLab, Site, Topology
 from test_ftps import HOLD, OTHER, OWN, SCAN, start
-from topologies import GATEWAY, SERVER, Hosts, Site, Topology
 
-hosts = Hosts()
+LAB = GatewayLab()
 PUBLIC = GATEWAY[4]
 TOPOLOGY = Topology(
     "server, public address",
@@ -20,40 +20,30 @@ TOPOLOGY = Topology(
 )
 
 
-def restart(host: Host) -> None:
-    """Let vsftpd read its configuration."""
-    run = host.shell.check_output
-    run('kill $(cat /proc/[0-9]*/stat | awk \'$2 == "(vsftpd)" && $3 != "Z" {print $1}\') 2> /dev/null || true')
-    run("while bash -c '</dev/tcp/127.0.0.1/21' 2>/dev/null; do sleep 0.1; done; vsftpd /etc/vsftpd.conf")
-    run("until bash -c '</dev/tcp/127.0.0.1/21' 2>/dev/null; do sleep 0.1; done")
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Host]:
     """A server that announces the gateway's address, which topologies for it."""
-    host = hosts.firewall(TOPOLOGY)
-    hosts.gateway.check_output(f"iptables -t nat -A POSTROUTING -s {SERVER[4]} -o eth0 -j SNAT --to-source {PUBLIC}")
-    host.shell.check_output(f"cp /etc/vsftpd.conf /root/vsftpd.conf && echo pasv_address={PUBLIC} >> /etc/vsftpd.conf")
-    restart(host)
+    host = LAB.firewall(TOPOLOGY)
+    LAB.gateway.check_output(f"iptables -t nat -A POSTROUTING -s {SERVER[4]} -o eth0 -j SNAT --to-source {PUBLIC}")
+    configure(host.shell, pasv_address=PUBLIC)
     yield host
-    host.shell.check_output("mv /root/vsftpd.conf /etc/vsftpd.conf")
-    restart(host)
+    configure(host.shell)
 
 
 def scan(source: str) -> str:
     """Return how the ports of the passive range answer to an address."""
-    return str(hosts.client.check_output("python3 -c %s %s %s 50000 50099", SCAN, source, PUBLIC))
+    return str(LAB.client.check_output("python3 -c %s %s %s 50000 50099", SCAN, source, PUBLIC))
 
 
 def test_every_mode_passes_and_strangers_find_the_range_closed(server: Host) -> None:
     assert server.role(ftp_passive_ports="auto").changed > 0
-    found = hosts.attempts(TOPOLOGY, SECONDS)
+    found = LAB.attempts(TOPOLOGY, SECONDS)
     assert {key: reason for key, reason in found.items() if reason is not None} == {}
     assert scan(OTHER[4]) == "{}"
-    control = start(hosts.client, HOLD, OWN[4], PUBLIC)
-    hosts.client.check_output("until grep -q 220 /tmp/out; do sleep 0.1; done; sleep 1")
+    control = start(LAB.client, HOLD, OWN[4], PUBLIC)
+    LAB.client.check_output("until grep -q 220 /tmp/out; do sleep 0.1; done; sleep 1")
     assert "ECONNREFUSED" in scan(OWN[4])
-    hosts.client.check_output(f"kill {control}")
+    LAB.client.check_output(f"kill {control}")
     assert server.role(ftp_passive_ports="auto").changed == 0
 
 

@@ -6,11 +6,11 @@ import re
 from itertools import count
 
 import pytest
-from ftp import BLOCKED_SECONDS, SECONDS, WAYS, Site, Way, curl
-from role import Host
-from topologies import TOPOLOGIES, Hosts, Topology
+from lab.ftp import BLOCKED_SECONDS, SECONDS, WAYS, Site, Way, curl
+from lab.hosts import Host
+from lab.topologies import TOPOLOGIES, GatewayLab, Topology
 
-hosts = Hosts()
+LAB = GatewayLab()
 
 
 @pytest.fixture(scope="module", params=TOPOLOGIES, ids=str)
@@ -22,7 +22,7 @@ def topology(request: pytest.FixtureRequest) -> Topology:
 @pytest.fixture(scope="module")
 def host(topology: Topology) -> Host:
     """The host on which the firewall is, without the role at first."""
-    return hosts.firewall(topology)
+    return LAB.firewall(topology)
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,13 @@ def converged(topology: Topology, host: Host, before: str) -> Host:
 
 @pytest.mark.usefixtures("before")
 def test_nothing_passes_before_the_role(topology: Topology) -> None:
-    found = hosts.attempts(topology, BLOCKED_SECONDS)
+    found = LAB.attempts(topology, BLOCKED_SECONDS)
     assert [str(key) for key, reason in found.items() if reason is None] == []
 
 
 @pytest.mark.usefixtures("converged")
 def test_everything_passes_after_it(topology: Topology) -> None:
-    found = hosts.attempts(topology, SECONDS)
+    found = LAB.attempts(topology, SECONDS)
     assert {key: reason for key, reason in found.items() if reason is not None} == {}
     assert len(found) == 18
 
@@ -70,20 +70,20 @@ def narrow(way: Way, topology: Topology, number: int, operation: str) -> str | N
         words = [client if word == "-" else word for word in way.curl]
         words += ["--interface", client, "--output", "/tmp/arrived"]
     path = f"upload/{number}" if operation == "upload" else "fifty-megabytes"
-    result = curl(hosts.client, 60, *words, *site.words(way, path))
+    result = curl(LAB.client, 60, *words, *site.words(way, path))
     if result.rc != 0:
         return str(result.stderr)
     ends = [
-        hosts.client.check_output(f"sha256sum < /tmp/{'fifty-megabytes' if operation == 'upload' else 'arrived'}"),
-        hosts.server.check_output(f"sha256sum < /srv/ftp/{path}"),
+        LAB.client.check_output(f"sha256sum < /tmp/{'fifty-megabytes' if operation == 'upload' else 'arrived'}"),
+        LAB.server.check_output(f"sha256sum < /srv/ftp/{path}"),
     ]
-    hosts.server.run("rm -f /srv/ftp/upload/*")
+    LAB.server.run("rm -f /srv/ftp/upload/*")
     return None if ends[0] == ends[1] else "what arrived differs from what was sent"
 
 
 def too_big() -> int:
     """Return how many packets the gateway has refused as too big for a narrow link."""
-    snmp = hosts.gateway.check_output("cat /proc/net/snmp /proc/net/dev_snmp6/* /proc/net/snmp6")
+    snmp = LAB.gateway.check_output("cat /proc/net/snmp /proc/net/dev_snmp6/* /proc/net/snmp6")
     names, values = re.findall(r"^Ip: (.*)$", snmp, re.MULTILINE)
     ipv4 = dict(zip(names.split(), values.split()))["FragFails"]
     return int(ipv4) + sum(map(int, re.findall(r"^Ip6InTooBigErrors\s+(\d+)", snmp, re.MULTILINE)))
@@ -91,8 +91,8 @@ def too_big() -> int:
 
 @pytest.mark.usefixtures("converged")
 def test_narrow_links_pass_fifty_megabytes(topology: Topology) -> None:
-    if not hosts.client.file("/tmp/fifty-megabytes").exists:
-        hosts.client.check_output("head -c 50000000 /dev/urandom > /tmp/fifty-megabytes")
+    if not LAB.client.file("/tmp/fifty-megabytes").exists:
+        LAB.client.check_output("head -c 50000000 /dev/urandom > /tmp/fifty-megabytes")
     before = too_big()
     # Each has addresses of its own: what a host knows of a path lasts for ten minutes.
     numbers = count(64 + 12 * TOPOLOGIES.index(topology))
@@ -110,9 +110,9 @@ def test_narrow_links_pass_fifty_megabytes(topology: Topology) -> None:
 @pytest.mark.parametrize("mode", ["active", "passive"])
 def test_one_mode_passes_and_the_other_does_not(topology: Topology, converged: Host, mode: str) -> None:
     converged.role(**{**topology.role_inputs, "ftp_mode": mode})
-    passing = hosts.attempts(topology, SECONDS, [way for way in WAYS if way.mode == mode])
+    passing = LAB.attempts(topology, SECONDS, [way for way in WAYS if way.mode == mode])
     assert set(passing.values()) == {None}, passing
-    blocked = hosts.attempts(topology, BLOCKED_SECONDS, [way for way in WAYS if way.mode != mode])
+    blocked = LAB.attempts(topology, BLOCKED_SECONDS, [way for way in WAYS if way.mode != mode])
     assert [str(key) for key, reason in blocked.items() if reason is None] == []
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from ftp import OPERATIONS, WAYS, Site, Way, transfers
-from role import OTHERS, PROGRAMS, Host
+from lab.ftp import OPERATIONS, WAYS, Site, Way, transfers
+from lab.hosts import FOREIGN, PROGRAMS, Host, Lab
 
 SERVER = {4: "203.0.113.2", 6: "2001:db8:1::2"}
 GATEWAY = {4: "198.51.100.1", 6: "2001:db8::1"}
-OPEN = [f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "nat", "filter")]
 
 
 @dataclass(frozen=True)
@@ -80,24 +78,20 @@ TOPOLOGIES = (
 )
 
 
-class Hosts:
-    """The client, the gateway and the server of the scenario topologies."""
+class GatewayLab(Lab):
+    """A client, a gateway and a server."""
 
-    def __init__(self) -> None:
-        self.hosts = {name: Host(f"topologies-{name}") for name in ("client", "gateway", "server")}
-        self.client = self.hosts["client"].shell
-        self.server = self.hosts["server"].shell
-        self.gateway = self.hosts["gateway"].shell
+    def __init__(self, scenario: str = "", *hosts: str) -> None:
+        super().__init__(scenario, *hosts)
+        self.hosts = {name: self.host(name) for name in ("client", "gateway", "server")}
+        self.client, self.gateway, self.server = (host.shell for host in self.hosts.values())
 
     def firewall(self, topology: Topology) -> Host:
         """Put the site's firewall on the topology's host, without the role; return that host."""
         for host in self.hosts.values():
-            for program in PROGRAMS:
-                host.shell.check_output(f"printf %s {shlex.quote(''.join(OPEN))} | {program}-restore")
-            # The kernel lets go of a set some time after the last rule that uses it.
-            host.shell.check_output("until ipset destroy; do sleep 0.1; done")
+            host.open()
         host = self.hosts[topology.host]
-        host.load(OTHERS)
+        host.load(FOREIGN)
         if topology.site.tls:  # as nearly every firewall has it
             for program, chain in product(PROGRAMS, ("INPUT", "OUTPUT", "FORWARD")):
                 host.shell.check_output(f"{program} -I {chain} -m conntrack --ctstate ESTABLISHED -j ACCEPT")

@@ -1,4 +1,4 @@
-"""The load on the client, the agent on a server, and plays that can be killed."""
+"""The load on the client, and plays that can be killed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftp import address
-from role import ENVIRONMENT, Host
-
-LOAD, AGENT = ((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in ("load", "agent"))
+from lab.ftp import address
+from lab.hosts import ENVIRONMENT, Host
 
 
 class Load:
@@ -42,12 +40,7 @@ class Load:
             "closed": closed,
             "slow": slow,
         }
-        self.process = subprocess.Popen(
-            ["docker", "exec", "--interactive", client.name, "python3", "-c", LOAD, json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.process = client.program(Path(__file__).parent / "load.py", json.dumps(options))
         assert self.process.stdout
         assert self.process.stdout.readline() == "ready\n"
 
@@ -65,34 +58,6 @@ def load(client: Host, server: Host, **options: Any) -> Iterator[Load]:
     finally:
         if running.process.poll() is None:
             running.process.communicate("\n")
-
-
-class Agent:
-    """The agent on a server."""
-
-    def __init__(self, server: Host, ports: tuple[int, ...]) -> None:
-        self.process = subprocess.Popen(
-            ["docker", "exec", "--interactive", server.name, "python3", "-c", AGENT, *map(str, ports)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.answer()
-
-    def call(self, *words: object) -> Any:
-        """Let it do something."""
-        assert self.process.stdin
-        print(*words, file=self.process.stdin, flush=True)
-        return self.answer()
-
-    def answer(self) -> Any:
-        """Return what it says."""
-        assert self.process.stdout
-        return json.loads(self.process.stdout.readline())
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.communicate()
 
 
 @dataclass(frozen=True)

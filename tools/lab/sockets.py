@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ftp import address
+from lab.ftp import address
 
 LISTENER = """
 import socket

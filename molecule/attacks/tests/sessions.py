@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import json
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from pathlib import Path
-from typing import Any
 
-from ftp import Way
-from role import OTHERS, PROGRAMS, SCENARIO, Host
+from lab.agent import Agent
+from lab.ftp import Way
+from lab.hosts import FOREIGN, PROGRAM, PROGRAMS, Lab
 
 ADDRESSES = {
     "client": {4: "198.51.100.2", 6: "2001:db8::2"},
@@ -26,41 +24,17 @@ GATEWAY = {
 }
 # No connections are tracked where there is no firewall: the scans would fill the table.
 NO_FIREWALL = ["*raw\n-A PREROUTING -j CT --notrack\n-A OUTPUT -j CT --notrack\nCOMMIT\n*filter\nCOMMIT"] * 2
-AGENT = (Path(__file__).parent / "agent.py").read_text(encoding="utf-8")
+LAB = Lab()
 
 
-class Machine:
+class Machine(Agent):
     """A test host and the agent on it."""
 
     def __init__(self, name: str) -> None:
+        super().__init__(LAB.host(name), Path(__file__).parent / "agent.py")
         self.name = name
-        self.host = Host(f"{SCENARIO}-{name}")
         self.open = False
         self.listeners: dict[int, int] = {}
-        self.agent = subprocess.Popen(
-            ["docker", "exec", "--interactive", self.host.name, "python3", "-c", AGENT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def call(self, function: str, *arguments: object) -> Any:
-        """Call one of the agent's functions."""
-        self.start(function, *arguments)
-        return self.finish()
-
-    def start(self, function: str, *arguments: object) -> None:
-        """Start a call, so that another host can work in the meantime."""
-        assert self.agent.stdin
-        self.agent.stdin.write(json.dumps([function, arguments]) + "\n")
-        self.agent.stdin.flush()
-
-    def finish(self) -> Any:
-        """Return what became of the call that was started."""
-        assert self.agent.stdout
-        answer = json.loads(self.agent.stdout.readline())
-        assert "error" not in answer, f"on {self.name}: {answer['error']}"
-        return answer["result"]
 
     def load(self, saved: Iterable[str]) -> None:
         """Replace all rules."""
@@ -80,7 +54,7 @@ class Machine:
         """Change rules by lines of iptables-restore, each with the name of its table before it."""
         text = "".join(f"*{table}\n{rule}\nCOMMIT\n" for table, rule in (line.split(" ", 1) for line in lines))
         for ip_version in ip_versions:
-            self.call("run", f"{PROGRAMS[ip_version == 6]}-restore --noflush", text)
+            self.call("run", f"{PROGRAM[ip_version]}-restore --noflush", text)
 
     def address(self, ip_version: int) -> str:
         """Return the host's address."""
@@ -160,7 +134,7 @@ class Site:
 
     def firewall(self, machine: Machine) -> None:
         """Put the site's firewall on a host."""
-        machine.load(OTHERS)
+        machine.load(FOREIGN)
         machine.add(self.rules)
 
 

@@ -1,4 +1,4 @@
-"""The role, run on a test host with any settings."""
+"""The hosts of a scenario, and the role run on them with any settings."""
 
 from __future__ import annotations
 
@@ -12,38 +12,76 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ansible_collections
 import testinfra
 
-PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-# The tests compare the rules of a host with those that the collection's code wants.
-ansible_collections.__path__.append(str(PROJECT / ".cache/ansible_collections"))
-CONVERGE = PROJECT / "molecule/shared/converge.yml"
-ROLE = PROJECT / "roles/ftp"
-SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
-INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
-FIREWALLS = CONVERGE.parent / "files"
-OTHERS = [(FIREWALLS / f"firewall.{ip_version}").read_text(encoding="utf-8") for ip_version in ("ipv4", "ipv6")]
+from lab import PROJECT
+
+SHARED = PROJECT / "molecule/shared"
+CONVERGE = SHARED / "converge.yml"
+# The site's firewall.
+FOREIGN = [(SHARED / f"files/firewall.{ip_version}").read_text(encoding="utf-8") for ip_version in ("ipv4", "ipv6")]
+# No rule at all.
+OPEN = ["".join(f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "nat", "filter"))] * 2
 MARKED = "-m connmark ! --mark 0x0/0x30000000"
 JUMP = f'-A INPUT -i eth0 {MARKED} -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
 PROGRAMS = ("iptables", "ip6tables")
-# Since ansible-core 2.21, results tell only on demand which module ran.
-ENVIRONMENT = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_INJECT_INVOCATION": "true"}
-# What Molecule's inventory says of its hosts, for programs that have none.
+PROGRAM = dict(zip((4, 6), PROGRAMS))
+ENVIRONMENT = {
+    **os.environ,
+    "ANSIBLE_FORCE_COLOR": "0",
+    # Since ansible-core 2.21, results tell only on demand which module ran.
+    "ANSIBLE_INJECT_INVOCATION": "true",
+    "ANSIBLE_PIPELINING": "true",
+}
+# What Molecule's inventory says of its hosts, for inventories that have no more than names.
 VARIABLES = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
 
 
-def molecule(command: str) -> None:
-    """Run one step of the scenario, quietly unless it fails."""
-    done = subprocess.run(
-        ["molecule", command, "--scenario-name", SCENARIO],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+def run(command: list[str], stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of Ansible."""
+    return subprocess.run(
+        command,
+        input=stdin,  # of its own: an ssh of another thread makes one that they share non-blocking
+        capture_output=True,
         text=True,
+        env={**ENVIRONMENT, **environment},
         check=False,
     )
-    if done.returncode != 0:
-        sys.exit(f"{done.stdout}\nmolecule {command} failed")
+
+
+class Lab:
+    """The test hosts of a scenario."""
+
+    def __init__(self, scenario: str = "", *hosts: str) -> None:
+        """Find the hosts by the scenario's name and their own; without, those that Molecule is about to verify."""
+        self.scenario = scenario or os.environ["MOLECULE_SCENARIO_NAME"]
+        names = "".join(f"{scenario}-{host}," for host in hosts)
+        self.inventory = names or os.environ["MOLECULE_INVENTORY_FILE"]
+        self.variables = VARIABLES if names else {}
+
+    def host(self, name: str) -> Host:
+        """Return a host by its name without the scenario's."""
+        return Host(self, f"{self.scenario}-{name}")
+
+    def molecule(self, command: str) -> None:
+        """Run one step of the scenario, quietly unless it fails."""
+        done = subprocess.run(
+            ["molecule", command, "--scenario-name", self.scenario],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            sys.exit(f"{done.stdout}\nmolecule {command} failed")
+
+    def command(self, *words: str, **variables: object) -> list[str]:
+        """Return the command that runs a program of Ansible with the inventory and with extra variables."""
+        return [*words, "--inventory", self.inventory, "--extra-vars", json.dumps({**self.variables, **variables})]
+
+    def ansible(self, *words: str, stdin: str = "", **variables: object) -> subprocess.CompletedProcess[str]:
+        """Run a program of Ansible with the inventory."""
+        return run(self.command(*words, **variables), stdin)
 
 
 @dataclass(frozen=True)
@@ -79,8 +117,9 @@ class Run:
 class Host:
     """A test host to which the role can be applied."""
 
-    def __init__(self, name: str, shell: str = "") -> None:
+    def __init__(self, lab: Lab, name: str, shell: str = "") -> None:
         """Find it by its name in the inventory; its shell is a URL of testinfra's, or that of a container."""
+        self.lab = lab
         self.name = name
         self._left: dict[tuple[str, str], list[str]] = {}
         self.shell: Any = testinfra.get_host(shell or f"docker://{name}")
@@ -100,28 +139,35 @@ class Host:
             self.role(**inputs)
             self._left[key] = self.save()
 
-    def command(self, **inputs: object) -> list[str]:
+    def command(self, *options: str, **inputs: object) -> list[str]:
         """Return the command that runs the role with some inputs set."""
-        variables = json.dumps({"converge_hosts": self.name, **inputs})
-        return ["ansible-playbook", str(CONVERGE), "--inventory", INVENTORY, "--extra-vars", variables]
+        variables = {"converge_hosts": self.name, **inputs}
+        return self.lab.command("ansible-playbook", str(CONVERGE), *options, **variables)
 
     def attempt(self, *options: str, **inputs: object) -> Run:
         """Run the role with some inputs set."""
-        environment = {**ENVIRONMENT, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-        # Of its own: an ssh of another thread makes the one they share non-blocking, which Ansible refuses.
-        done = subprocess.run(
-            [*self.command(**inputs), *options],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
+        done = run(self.command(*options, **inputs), ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
         assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         report = json.loads(done.stdout)
         tasks = report["plays"][0]["tasks"]
         errors = [host["msg"] for task in tasks for host in task["hosts"].values() if host.get("failed")]
         return Run(report["stats"][self.name], "; ".join(errors), tasks)
+
+    def program(self, path: Path, *arguments: str, more: str = "") -> subprocess.Popen[str]:
+        """Start a Python program on the host, which can be talked to."""
+        text = path.read_text(encoding="utf-8") + more
+        return subprocess.Popen(
+            ["docker", "exec", "--interactive", self.name, "python3", "-c", text, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def open(self) -> None:
+        """Remove all rules and sets."""
+        self.load(OPEN)
+        # The kernel lets go of a set some time after the last rule that uses it.
+        self.shell.check_output("until ipset destroy; do sleep 0.1; done")
 
     def rules(self) -> str:
         """Return everything that iptables-save and ip6tables-save print, counters aside."""

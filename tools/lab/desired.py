@@ -12,9 +12,10 @@ import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan, _warnings
-from role import ROLE
 
-DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
+from lab import PROJECT
+
+DEFAULTS = yaml.safe_load((PROJECT / "roles/ftp/defaults/main.yml").read_text(encoding="utf-8"))
 DEFAULTS = {name.removeprefix("ftp_"): value for name, value in DEFAULTS.items()}
 # As the inventory has them, and the ports that Linux gives to programs where nobody has changed them.
 DEFAULTS["passive_ports"] = "1024:65535"

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import shlex
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import role
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan, _warnings
-from ftp import CURL, WAYS, Way
 from generator import WORDS, Firewall
+from lab.agent import Agent
+from lab.ftp import CURL, WAYS, Way
+from lab.hosts import OPEN, PROGRAM, Lab
 
-PROGRAMS = dict(zip((4, 6), role.PROGRAMS, strict=True))
 ADDRESSES = {
     "near": {4: "198.51.100.2", 6: "2001:db8::2"},
     "far": {4: "203.0.113.2", 6: "2001:db8:1::2"},
@@ -58,7 +56,7 @@ INPUTS: dict[str, Any] = {
     "restore_after": [],
     "state": "present",
 }
-AGENT = (Path(__file__).parent / "agent.py").read_text(encoding="utf-8")
+LAB = Lab()
 
 
 @dataclass
@@ -76,47 +74,30 @@ class Found:
     why: list[str] = field(default_factory=list)
 
 
-class Agent:
+class Machine(Agent):
     """A test host and the agent on it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.process = subprocess.Popen(
-            ["docker", "exec", "--interactive", name, "python3", "-c", AGENT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def call(self, function: str, *arguments: object) -> Any:
-        """Call one of the agent's functions."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps([function, arguments]) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
 
     def run(self, command: str, stdin: str = "") -> str:
         """Run a command; return its output."""
         code, out, err = self.call("run", command, stdin)
-        assert code == 0, f"{self.name}: {command}: {err}\n{stdin}"
+        assert code == 0, f"{self.host.name}: {command}: {err}\n{stdin}"
         return str(out)
 
 
-class Lab:
+class Site:
     """A site, and a host on either side of it."""
 
     def __init__(self, site: str) -> None:
-        self.hosts = {name: Agent(f"random-firewalls-{site}-{name}") for name in ("near", "site", "far")}
+        program = Path(__file__).parent / "agent.py"
+        self.hosts = {name: Machine(LAB.host(f"{site}-{name}"), program) for name in ("near", "site", "far")}
         for agent in self.hosts.values():
             agent.call("listen", OTHERS)
         self.site = self.hosts["site"]
 
     def load(self, texts: dict[int, str]) -> dict[int, str]:
         """Replace all rules and sets; return what iptables-save prints of them."""
-        clean = "".join(f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "nat", "filter"))
-        for program in PROGRAMS.values():
-            self.site.run(f"{program}-restore", clean)
+        for program, rules in zip(PROGRAM.values(), OPEN):
+            self.site.run(f"{program}-restore", rules)
         self.site.run("n=0; until ipset destroy 2>/dev/null; do n=$((n+1)); [ $n -lt 100 ] || exit 1; sleep 0.1; done")
         for ip_version, words in WORDS.items():
             family = "inet" if ip_version == 4 else "inet6"
@@ -135,20 +116,18 @@ class Lab:
             ]
             for _table, _chain, _number, rule in odd:
                 text = text.replace(f"{rule}\n", "")
-            code, _out, err = self.site.call("run", f"{PROGRAMS[ip_version]}-restore", text)
+            code, _out, err = self.site.call("run", f"{PROGRAM[ip_version]}-restore", text)
             at = re.search(r"line:? (\d+)", err)
             assert code == 0, f"{err}: {text.splitlines()[int(at[1]) - 1] if at else text}"
             for table, chain, number, rule in odd:
-                words = shlex.join(
-                    [PROGRAMS[ip_version], "-t", table, "-I", chain, str(number), *shlex.split(rule)[2:]]
-                )
+                words = shlex.join([PROGRAM[ip_version], "-t", table, "-I", chain, str(number), *shlex.split(rule)[2:]])
                 self.site.run(words)
         return self.save()
 
     def save(self) -> dict[int, str]:
         """Return what iptables-save prints, counters and dates aside."""
         found = {}
-        for ip_version, program in PROGRAMS.items():
+        for ip_version, program in PROGRAM.items():
             text = self.site.run(f"{program}-save")
             text = re.sub(r"^(:\S+ \S+) \[\d+:\d+\]$", r"\1 [0:0]", text, flags=re.MULTILINE)
             found[ip_version] = re.sub(r"^# (Generated|Completed) .*\n", "", text, flags=re.MULTILINE)
@@ -224,7 +203,7 @@ class Lab:
     def look(self, firewall: Firewall) -> Found:
         """Try the role in a firewall, and once more without the rules that the plan names, until FTP passes."""
         found = Found(firewall)
-        texts = {ip_version: firewall.saved(ip_version) for ip_version in PROGRAMS}
+        texts = {ip_version: firewall.saved(ip_version) for ip_version in PROGRAM}
         for rounds in range(8):
             before = self.load(texts)
             told, blocked = self.look_once(firewall, before, found)
@@ -311,7 +290,7 @@ def without(texts: dict[int, str], told: Iterable[str]) -> tuple[dict[int, str],
     named = []
     left = {}
     for ip_version, text in texts.items():
-        words = "\n".join(line for line in told if f"{PROGRAMS[ip_version]}:" in line or f"(ipv{ip_version})" in line)
+        words = "\n".join(line for line in told if f"{PROGRAM[ip_version]}:" in line or f"(ipv{ip_version})" in line)
         chains = _ruleset.parse(text, (*_desired.TABLES, "nat")).tables.values()
         here = [rule for lines in chains for rules in lines.values() for rule in rules if rule in words]
         named += here

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import OF_HOSTS, OF_TRIALS
-from ftp import address
-from role import INVENTORY, SCENARIO, Host
 
-# From where FTP is tried.
-CLIENT = f"{SCENARIO}-client"
+from lab.ftp import address
+from lab.hosts import Host, Lab
 
 
 def tried(host: Host, **more: object) -> dict[str, object]:
     """Return how FTP to a host is tried."""
-    return {"from": CLIENT, "to": address(host.shell, 4), "timeout": 2, **more}
+    return {"from": f"{host.lab.scenario}-client", "to": address(host.shell, 4), "timeout": 2, **more}
 
 
-def check(limit: str, page: Path | None = None, **variables: Any) -> tuple[int, list[str]]:
+def check(lab: Lab, limit: str, page: Path | None = None, **variables: Any) -> tuple[int, list[str]]:
     """Run ftp_check; return its exit code, and the lines of the table and what is below it."""
     values = {**variables, **({"ftp_check_report": str(page)} if page else {})}
-    command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY, "--limit", limit]
-    done = subprocess.run([*command, "--extra-vars", json.dumps(values)], capture_output=True, text=True, check=False)
+    done = lab.ansible("ansible-playbook", "hostfw.conntrack.ftp_check", "--limit", limit, **values)
     _before, _task, shown = done.stdout.partition("TASK [Show the table]")
     start = shown.index("{\n")
     lines, _end = json.JSONDecoder().raw_decode(shown[start:])

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 # ansible-core: the package ansible that brings it, with its collections, and the Pythons on which that runs.
 CORES = {
     "2.16": ("9", ("3.10", "3.11", "3.12")),
