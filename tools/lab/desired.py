@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from time import process_time
 from typing import Any
@@ -22,20 +23,25 @@ DEFAULTS["passive_ports"] = "1024:65535"
 LOCAL_PORTS = "32768:60999"
 
 
-def desired(inputs: dict[str, Any]) -> list[str]:
-    """Return the rules and jumps of a test host, for both IP versions, sorted.
+def options(inputs: Mapping[str, Any], *interfaces: str) -> _options.Options:
+    """Return the options of a test host.
 
-    :arg inputs: the role's, with or without their C(ftp_)
+    :arg inputs: the role's, with or without their C(ftp_), where they are not the defaults
+    :arg interfaces: those that the host has besides lo and eth0
     """
     given = {name.removeprefix("ftp_"): value for name, value in inputs.items()}
-    options = _options.parse({**DEFAULTS, **given}, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
-    return sorted(rule.line() for ip_version in ("ipv4", "ipv6") for rule in _desired.of(options).rules[ip_version].all)
+    return _options.parse({**DEFAULTS, **given}, ["lo", "eth0", *interfaces], ["eth0"], LOCAL_PORTS)
+
+
+def desired(inputs: Mapping[str, Any]) -> list[str]:
+    """Return the rules and jumps of a test host, for both IP versions, sorted."""
+    rules = _desired.of(options(inputs)).rules
+    return sorted(rule.line() for ip_version in ("ipv4", "ipv6") for rule in rules[ip_version].all)
 
 
 def one_by_one() -> dict[str, Any]:
     """Return the rules of a host with the defaults as arguments of modules, without the guard and its marks."""
-    options = _options.parse(DEFAULTS, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
-    desired = _desired.of(options)
+    desired = _desired.of(options({}))
     plan = _plan.plan(desired, {version: _ruleset.Ruleset() for version in _options.IP_VERSIONS}, {}, together=True)
     helper_rules, rules = (
         [
@@ -79,12 +85,12 @@ def seconds_of_a_plan(number: int) -> float:
     gc.disable()  # as the module does
     start = process_time()
     current = {version: _ruleset.parse(text, (*_desired.TABLES, "nat")) for version, text in printed.items()}
-    options = _options.parse({**DEFAULTS, "passive_ports": "50000:50999"}, ["lo", "eth0"], ["eth0"], LOCAL_PORTS)
-    desired = _desired.of(options)
+    chosen = options({"passive_ports": "50000:50999"})
+    desired = _desired.of(chosen)
     plan = _plan.plan(desired, current, {}, together=True)
     for version, site in plan.sites.items():
         site.warnings(_rule.PROGRAMS[version], plan.after[version])
-    _warnings.warnings(options, current, [])
+    _warnings.warnings(chosen, current, [])
     _boot.files(desired, plan.after, [], systemd=True, plugins=True)
     assert plan.diff
     took = process_time() - start

@@ -8,6 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,17 @@ class Lab:
     def host(self, name: str) -> Host:
         """Return a host by its name without the scenario's."""
         return Host(self, f"{self.scenario}-{name}")
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Have the hosts made and prepared in the meantime."""
+        self.molecule("destroy")
+        try:
+            self.molecule("create")
+            self.molecule("prepare")
+            yield
+        finally:
+            self.molecule("destroy")
 
     def molecule(self, command: str) -> None:
         """Run one step of the scenario, quietly unless it fails."""

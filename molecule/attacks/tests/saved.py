@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan
-from lab.desired import DEFAULTS as ROLE_DEFAULTS
-from lab.desired import LOCAL_PORTS
+from lab.desired import options
 from lab.hosts import FOREIGN
 from sessions import NARROW, TOPOLOGIES, Machine, Site, Topology, machines
 
@@ -75,9 +74,8 @@ def firewall(site: Site, more: Iterable[str] = ()) -> Rulesets:
 
 def planned(current: Rulesets, topology: Topology, **inputs: object) -> Rulesets:
     """Return what the role is to make of rules."""
-    given = {name.removeprefix("ftp_"): value for name, value in {**topology.inputs, **inputs}.items()}
-    options = _options.parse({**ROLE_DEFAULTS, **given}, ["lo", "eth0", "eth1"], ["eth0"], LOCAL_PORTS)
-    plan = _plan.plan(_desired.of(options), current, {}, together=True)
+    chosen = options({**topology.inputs, **inputs}, "eth1")
+    plan = _plan.plan(_desired.of(chosen), current, {}, together=True)
     assert not plan.conflicts, plan.conflicts
     return plan.after
 

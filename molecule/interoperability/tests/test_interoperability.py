@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import pytest
 from clients import CLIENTS, UPLOADED
 from lab import PROJECT
 from lab.ftp import WAYS, Way, address
-from lab.hosts import PROGRAM, Lab
+from lab.hosts import OPEN, PROGRAM, Lab
 
 SERVERS = {"vsftpd": "vsftpd", "proftpd": "proftpd-core", "pure-ftpd": "pure-ftpd", "pyftpdlib": "python3-pyftpdlib"}
 LAB = Lab()
@@ -71,15 +70,15 @@ def opened(server: str, ip_version: int) -> dict[str, int]:
 
 
 @contextmanager
-def open_firewall(server: str, ip_version: int) -> Iterator[None]:
+def open_firewall(server: str) -> Iterator[None]:
     """Take the firewall and the helper away in the meantime."""
-    program = f"{PROGRAM[ip_version]}-restore"
-    saved = host(server).check_output(f"{PROGRAM[ip_version]}-save")
-    host(server).check_output(f"printf '*raw\nCOMMIT\n*filter\nCOMMIT\n' | {program}")
+    found = LAB.host(server)
+    saved = found.save()
+    found.load(OPEN)
     try:
         yield
     finally:
-        host(server).check_output(f"printf '%s\n' {shlex.quote(saved)} | {program}")
+        found.load(saved)
 
 
 def transfer(server: str, client: str, way: Way, operation: str) -> str:
@@ -125,7 +124,7 @@ def test_what_fails_fails_without_the_firewall_too(server: str, way: Way) -> Non
     assert rules.startswith("-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT DROP\n")
     found, _opened = transfers(server, way)
     failed = {cell: reason for cell, reason in found.items() if reason}
-    with open_firewall(server, way.ip_version):
+    with open_firewall(server):
         assert failed == {cell: transfer(server, cell[0], way, cell[1]) for cell in failed}
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan, _warnings
 from generator import WORDS, Firewall
 from lab.agent import Agent
+from lab.desired import options
 from lab.ftp import CURL, WAYS, Way
 from lab.hosts import OPEN, PROGRAM, Lab
 
@@ -34,28 +35,7 @@ SECONDS, BLOCKED_SECONDS = 8, 2
 # Of those that Linux gives to programs; rules may let some of them through.
 CLIENT_PORTS = list(range(33000, 61000, 2000))
 NEAR = ("198.51.100.0/24", "203.0.113.0/24", "2001:db8::/64", "2001:db8:1::/64")
-INPUTS: dict[str, Any] = {
-    "side": "server",
-    "mode": "both",
-    "interface": [],
-    "out_interface": [],
-    "nat": False,
-    "control_ports": ["21"],
-    "data_port": "auto",
-    "active_ports": "auto",
-    "passive_ports": "auto",
-    "public_address": "none",
-    "tls": False,
-    "allowed_addresses": [],
-    "server_addresses": [],
-    "ip_versions": ["ipv4", "ipv6"],
-    "position": "auto",
-    "chain_prefix": "FTP",
-    "connmark": "0x30000000",
-    "persistent": False,
-    "restore_after": [],
-    "state": "present",
-}
+INPUTS = {"passive_ports": "auto", "persistent": False}
 LAB = Lab()
 
 
@@ -135,13 +115,13 @@ class Site:
 
     def role(self, inputs: dict[str, Any]) -> tuple[_plan.Plan, list[str]]:
         """Do what the role does; return its plan and its warnings."""
-        options = _options.parse({**INPUTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"], "32768:60999")
+        chosen = options({**INPUTS, **inputs}, "eth1")
         current = {
             f"ipv{ip_version}": _ruleset.parse(text, (*_desired.TABLES, "nat"))
             for ip_version, text in self.save().items()
         }
         plan = _plan.plan(
-            _desired.of(options),
+            _desired.of(chosen),
             current,
             {},
             together=False,
@@ -149,7 +129,7 @@ class Site:
         )
         if plan.conflicts:
             return plan, plan.conflicts
-        warnings = _warnings.warnings(options, current, [], root="/nowhere")
+        warnings = _warnings.warnings(chosen, current, [], root="/nowhere")
         for ip_version, site in plan.sites.items():
             warnings += site.warnings(_rule.PROGRAMS[ip_version], plan.after[ip_version])
         for command in plan.prepare:
