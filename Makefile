@@ -64,6 +64,8 @@ demo: $(VENV)/ready images
 interoperability: $(VENV)/ready images
 	UPDATE_GOLDEN=1 tools/molecule interoperability
 
+# It plans, too, by the collection's own code.
+bench: export PYTHONPATH := $(CURDIR)/.cache
 bench: $(VENV)/ready images
 	$(VENV)/bin/pip install --quiet matplotlib==3.11.2
 	tools/bench
