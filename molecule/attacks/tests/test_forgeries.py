@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
+from aims import ACK, FIN, RST, forged_reply
 from lab.ftp import WAYS, Way
 from saved import rules
 from sessions import (
@@ -25,7 +26,6 @@ from sessions import (
     server,
     volley,
 )
-from test_attacks import ACK, FIN, RST, forged_reply
 
 EXTENDED = [way for way in WAYS if way.command in ("EPRT", "EPSV")]
 PORTS = (1, 65535)

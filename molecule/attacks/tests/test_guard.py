@@ -10,10 +10,10 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from aims import forged_command, forged_reply, honest, low_port
 from lab.ftp import WAYS
 from saved import Inputs, rules
 from sessions import RELATED, STRICT, TOPOLOGIES, Machine, Session, Shot, Topology, client, server, volley
-from test_attacks import forged_command, forged_reply, honest, low_port
 
 Aim = Callable[[Session], Shot]
 

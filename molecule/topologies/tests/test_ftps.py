@@ -7,44 +7,16 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from itertools import product
-from typing import Any
 
 import pytest
 from lab.ftp import OPERATIONS, SECONDS, WAYS, Site, curl, transfers
 from lab.hosts import Host
 from lab.topologies import SERVER, TOPOLOGIES, GatewayLab
+from peers import HOLD, OTHER, OWN, scan, start
 
 LAB = GatewayLab()
 TOPOLOGY = next(topology for topology in TOPOLOGIES if topology.name == "server, FTPS")
 INPUTS = {**TOPOLOGY.role_inputs, "ftp_control_ports": ["21", "990", "2121"]}
-
-# Which of the ports answer, and how; all are tried at once, some times.
-SCAN = """
-import errno, json, select, socket, sys, time
-source, target, first, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-family = socket.AF_INET6 if ":" in target else socket.AF_INET
-sockets = {}
-for port in range(first, last + 1):
-    connection = socket.socket(family)
-    connection.setblocking(False)
-    connection.bind((source, 0))
-    connection.connect_ex((target, port))
-    sockets[connection] = port
-end = time.monotonic() + 3
-found = {}
-while sockets and time.monotonic() < end:
-    for connection in select.select([], list(sockets), [], 0.2)[1]:
-        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        found[sockets.pop(connection)] = errno.errorcode.get(error, "open")
-print(json.dumps(found))
-"""
-
-HOLD = """
-import socket, sys, time
-connection = socket.create_connection((sys.argv[2], 21), source_address=(sys.argv[1], 0))
-print(connection.recv(100).decode(), flush=True)
-time.sleep(60)
-"""
 
 LISTEN = """
 import resource, select, socket, sys
@@ -136,25 +108,9 @@ def server() -> Host:
     return host
 
 
-def start(host: Any, program: str, *words: object) -> str:
-    """Run a Python program in the background; return its process id."""
-    command = " ".join(map(str, words))
-    return str(host.check_output(f"nohup python3 -c %s {command} > /tmp/out 2>&1 & echo $!", program))
-
-
-def scan(source: str, version: int) -> dict[int, str]:
-    """Return how each port of the passive range answers to an address."""
-    out = LAB.client.check_output("python3 -c %s %s %s 50000 50099", SCAN, source, SERVER[version])
-    return {int(port): answer for port, answer in json.loads(out).items()}
-
-
-OWN = {4: "198.51.100.2", 6: "2001:db8::2"}
-OTHER = {4: "198.51.100.64", 6: "2001:db8::64"}
-
-
 def answers(source: dict[int, str]) -> dict[int, set[str]]:
     """Return how the ports of the passive range answer to an address, over IPv4 and IPv6."""
-    return {version: set(scan(source[version], version).values()) for version in (4, 6)}
+    return {version: set(scan(LAB.client, source[version], SERVER[version]).values()) for version in (4, 6)}
 
 
 def test_range_is_open_to_live_control_connections_only(server: Host) -> None:

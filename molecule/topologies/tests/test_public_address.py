@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from lab.ftp import SECONDS, configure
+from lab.ftp import SECONDS, Site, configure
 from lab.hosts import Host
-from lab.topologies import GATEWAY, SERVER, GatewayLab, Site, Topology
-from test_ftps import HOLD, OTHER, OWN, SCAN, start
+from lab.topologies import GATEWAY, SERVER, GatewayLab, Topology
+from peers import HOLD, OTHER, OWN, scan, start
 
 LAB = GatewayLab()
 PUBLIC = GATEWAY[4]
@@ -30,19 +30,14 @@ def server() -> Iterator[Host]:
     configure(host.shell)
 
 
-def scan(source: str) -> str:
-    """Return how the ports of the passive range answer to an address."""
-    return str(LAB.client.check_output("python3 -c %s %s %s 50000 50099", SCAN, source, PUBLIC))
-
-
 def test_every_mode_passes_and_strangers_find_the_range_closed(server: Host) -> None:
     assert server.role(ftp_passive_ports="auto").changed > 0
     found = LAB.attempts(TOPOLOGY, SECONDS)
     assert {key: reason for key, reason in found.items() if reason is not None} == {}
-    assert scan(OTHER[4]) == "{}"
+    assert scan(LAB.client, OTHER[4], PUBLIC) == {}
     control = start(LAB.client, HOLD, OWN[4], PUBLIC)
     LAB.client.check_output("until grep -q 220 /tmp/out; do sleep 0.1; done; sleep 1")
-    assert "ECONNREFUSED" in scan(OWN[4])
+    assert "ECONNREFUSED" in scan(LAB.client, OWN[4], PUBLIC).values()
     LAB.client.check_output(f"kill {control}")
     assert server.role(ftp_passive_ports="auto").changed == 0
 
