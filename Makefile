@@ -1,4 +1,4 @@
-# make test: the tests. make proof: every side, attack, server and client, reboots, crashes, neighbours.
+# make test: the tests. make proof: every topology, attack, server and client, reboots, crashes, other firewall tools.
 # make demo: what the role changes, by real transfers, then ftp_check; SIDE=server, client or gateway.
 # make bench: what it costs, beside firewalld, ufw and a loop of ansible.builtin.iptables; writes docs/benchmarks.md.
 # make versions: the role with every supported ansible-core, on hosts with Python 3.9, 3.11 and 3.13.
@@ -9,7 +9,7 @@
 SIDE := server
 # The longest first, so that none is left alone at the end.
 SCENARIOS := lifecycle legacy mutants matrix active passive default refusals
-PROOF := reboot survival sides attacks neighbours firewalls check zoo
+PROOF := reboot resilience topologies attacks coexistence random-firewalls check interoperability
 VENV := .venv
 PUBLISH := .cache/publish
 COLLECTION := .cache/ansible_collections/hostfw/conntrack
@@ -19,7 +19,7 @@ MAKEFLAGS += --jobs=3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
 
-.PHONY: test lint unit molecule proof demo zoo bench versions sanity docs clean engine images
+.PHONY: test lint unit molecule proof demo interoperability bench versions sanity docs clean engine images
 
 test: molecule lint unit
 
@@ -61,9 +61,11 @@ proof: $(VENV)/ready images
 demo: $(VENV)/ready images
 	tools/demo $(SIDE)
 
-zoo: $(VENV)/ready images
-	UPDATE_GOLDEN=1 tools/molecule zoo
+interoperability: $(VENV)/ready images
+	UPDATE_GOLDEN=1 tools/molecule interoperability
 
+# It plans, too, by the collection's own code.
+bench: export PYTHONPATH := $(CURDIR)/.cache
 bench: $(VENV)/ready images
 	$(VENV)/bin/pip install --quiet matplotlib==3.11.2
 	tools/bench

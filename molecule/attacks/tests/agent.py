@@ -1,19 +1,16 @@
-"""Run on a test host: make the calls that come in as lines of JSON, and answer each with a line."""
+"""Run on a test host, its functions called by the tests."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import json
 import random
 import select
 import socket
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 # Options that the module socket does not name (linux/in.h, in6.h, asm-generic/socket.h).
 TRANSPARENT = {socket.AF_INET: (socket.IPPROTO_IP, 19), socket.AF_INET6: (socket.IPPROTO_IPV6, 75)}
@@ -224,17 +221,3 @@ def seen(number: int, source: str, source_ports: list[int]) -> list[tuple[int, i
     except TimeoutError:
         raw.close()
     return found
-
-
-def main() -> None:
-    """Serve until the end of the input."""
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer: Any = {"result": globals()[name](*arguments)}
-        except Exception as error:  # noqa: BLE001  # the test is told
-            answer = {"error": repr(error)}
-        print(json.dumps(answer), flush=True)
-
-
-main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lab import NO_FIREWALL, other_client, other_server
+from sessions import NO_FIREWALL, other_client, other_server
 
 
 @pytest.fixture(scope="session", autouse=True)

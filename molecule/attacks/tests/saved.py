@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan
-from lab import NARROW, STANDS, Machine, Site, Stand, machines
-from role import OTHERS
-from wanted import DEFAULTS as ROLE_DEFAULTS
-from wanted import LOCAL_PORTS
+from lab.desired import options
+from lab.hosts import FOREIGN
+from sessions import NARROW, TOPOLOGIES, Machine, Site, Topology, machines
 
 IP_VERSIONS = ("ipv4", "ipv6")
 Rulesets = Mapping[str, _ruleset.Ruleset]
@@ -65,7 +64,7 @@ def firewall(site: Site, more: Iterable[str] = ()) -> Rulesets:
 
     :arg more: rules besides, each with the name of its table before it
     """
-    rulesets = read(OTHERS)
+    rulesets = read(FOREIGN)
     for ruleset in rulesets.values():
         for table, line in (rule.split(" ", 1) for rule in (*site.rules, *more)):
             rules = ruleset.tables[table][line.split()[1]]
@@ -73,24 +72,23 @@ def firewall(site: Site, more: Iterable[str] = ()) -> Rulesets:
     return rulesets
 
 
-def planned(current: Rulesets, stand: Stand, **inputs: object) -> Rulesets:
+def planned(current: Rulesets, topology: Topology, **inputs: object) -> Rulesets:
     """Return what the role is to make of rules."""
-    given = {name.removeprefix("ftp_"): value for name, value in {**stand.inputs, **inputs}.items()}
-    options = _options.parse({**ROLE_DEFAULTS, **given}, ["lo", "eth0", "eth1"], ["eth0"], LOCAL_PORTS)
-    plan = _plan.plan(_desired.of(options), current, {}, together=True)
+    chosen = options({**topology.inputs, **inputs}, "eth1")
+    plan = _plan.plan(_desired.of(chosen), current, {}, together=True)
     assert not plan.conflicts, plan.conflicts
     return plan.after
 
 
 @cache
-def rules(stand: Stand, site: Site, inputs: Inputs = DEFAULTS) -> list[str]:
+def rules(topology: Topology, site: Site, inputs: Inputs = DEFAULTS) -> list[str]:
     """Return the rules of a host to which the role has been applied."""
-    return text(planned(firewall(site), stand, **dict(inputs.values)))
+    return text(planned(firewall(site), topology, **dict(inputs.values)))
 
 
 def apply() -> None:
     """Apply the role to all hosts; what says where each stands is in the inventory."""
-    everywhere = ":".join(stand.machine.host.name for stand in STANDS)
+    everywhere = ":".join(topology.machine.host.name for topology in TOPOLOGIES)
     machines["server"].host.role(converge_hosts=everywhere)
 
 

@@ -5,194 +5,34 @@ Each is made behind three firewalls of sites, and all at once where they do not 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from ipaddress import ip_address
 from itertools import product
 
+import aims
 import pytest
-from ftp import WAYS, Way
-from lab import (
-    GATEWAY,
+from aims import ACK, FIN, PSH, RST, SYN, URG
+from lab.ftp import WAYS, Way
+from lab.hosts import FOREIGN
+from saved import ACTIVE, DEFAULTS, PASSIVE, Inputs, apply, rules, same
+from sessions import (
     REFUSED_SECONDS,
     SECONDS,
     SITES,
-    STANDS,
     STRICT,
+    TOPOLOGIES,
     Machine,
     Session,
     Shot,
     Site,
-    Stand,
+    Topology,
     client,
-    cut_ports,
     high_ports,
-    low_ports,
-    other_client,
-    other_server,
-    outside_ports,
     server,
-    service_ports,
     volley,
 )
-from lab import RELATED as RELATED_SITE
-from role import OTHERS
-from saved import ACTIVE, DEFAULTS, PASSIVE, Inputs, apply, rules, same
-
-FIN, SYN, RST, PSH, ACK, URG = (1 << bit for bit in range(6))
-
-
-def honest(session: Session) -> Shot:
-    shot = session.opens(next(high_ports))
-    session.announce(shot.target, shot.port)
-    return shot
-
-
-def third_host(session: Session) -> Shot:
-    shot = session.opens(next(high_ports))
-    shot = replace(shot, target=other_client if shot.target is client else other_server)
-    line = session.announcement(shot.target, shot.port)
-    # RFC 2428 knows no host in the answer to EPSV, and the helper drops what it cannot read.
-    if session.way.command == "EPSV":
-        session.say(server, line)
-        session.unheard = line
-    else:
-        assert session.arrives(session.announcer, [line], SECONDS)
-    return shot
-
-
-def low_port(session: Session) -> Shot:
-    shot = session.opens(next(low_ports))
-    session.announce(shot.target, shot.port)
-    return shot
-
-
-def outside_of_the_range(session: Session) -> Shot:
-    shot = session.opens(next(outside_ports))
-    session.announce(shot.target, shot.port)
-    return shot
-
-
-def other_mode(session: Session) -> Shot:
-    return honest(session)
-
-
-def stranger(session: Session) -> Shot:
-    shot = honest(session)
-    return replace(shot, source=other_client if shot.source is client else other_server)
-
-
-def second_connection(session: Session) -> Shot:
-    shot = honest(session)
-    assert shot.hits(SECONDS)
-    return shot
-
-
-def after_the_client_quit(session: Session) -> Shot:
-    shot = honest(session)
-    session.close(client)
-    return shot
-
-
-def after_the_server_quit(session: Session) -> Shot:
-    shot = honest(session)
-    session.close(server)
-    return shot
-
-
-def after_a_reset(session: Session) -> Shot:
-    shot = honest(session)
-    session.close(client, reset=True)
-    return shot
-
-
-def after_the_servers_reset(session: Session) -> Shot:
-    shot = honest(session)
-    session.close(server, reset=True)
-    return shot
-
-
-def quoted_reply(session: Session) -> Shot:
-    """The server quotes what the client said, and the quotation starts a segment."""
-    shot = session.opens(next(high_ports))
-    line = session.announcement(shot.target, shot.port)
-    session.command(line)
-    session.reply("500 unknown command: ", line)
-    return shot
-
-
-def quoted_line_feed(session: Session) -> Shot:
-    """The server quotes a name with a line feed, and a segment ends with it."""
-    shot = session.opens(next(service_ports))
-    line = session.announcement(shot.target, shot.port)
-    session.command(f"MKD a\n{line}")
-    session.reply('257 "a\n', line)
-    return shot
-
-
-def request_of_another_protocol(session: Session, port: int) -> Shot:
-    """A program on the client is brought to send a server a text as HTTP's, in which there is a command."""
-    shot = session.opens(port)
-    session.command("POST / HTTP/1.1\r\n", "Content-Length: 1000000\r\n\r\n")
-    session.announce(shot.target, shot.port)
-    return shot
-
-
-def request_with_a_low_port(session: Session) -> Shot:
-    return request_of_another_protocol(session, next(low_ports))
-
-
-def request_with_the_port_of_a_service(session: Session) -> Shot:
-    return request_of_another_protocol(session, next(service_ports))
-
-
-def cut_number(session: Session) -> Shot:
-    """The announcement is cut before the last digit of the port."""
-    shot = session.opens(next(cut_ports))
-    session.say(session.announcer, *re.split(r"(?=\d\D*$)", session.announcement(shot.target, shot.port)))
-    if session.way.command.startswith("E"):
-        return replace(shot, port=shot.port // 10)
-    return replace(shot, port=shot.port // 256 * 256 + shot.port % 256 // 10)
-
-
-def forged(session: Session, forger: Machine, via: str) -> Shot:
-    """A neighbour of one end sends it an announcement in the other's name, through the gateway."""
-    shot = session.opens(next(high_ports))
-    speaker, hearer = session.announcer, session.hearer(session.announcer)
-    ends = [machine.address(shot.ip_version) for machine in (speaker, hearer)]
-    watcher = hearer.call("watch", ends[1])
-    session.say(speaker, "NOOP\r\n")
-    assert session.hears(hearer, "NOOP\r\n", SECONDS)
-    arrived = hearer.call("seen", watcher, ends[0], [session.ports[speaker]])
-    # Other sessions may be acknowledging something.
-    port, _flags, *numbers = next(found for found in reversed(arrived) if found[1] & PSH)
-    line = session.announcement(shot.target, shot.port)
-    forger.call("run", f"ip route replace {ends[1]} via {via}")
-    forger.call("shoot", ends[0], session.ports[speaker], ends[1], [port, port], PSH | ACK, numbers, line)
-    return shot
-
-
-def forged_reply(session: Session) -> Shot:
-    return forged(session, other_client, GATEWAY["client"][session.way.ip_version])
-
-
-def forged_command(session: Session) -> Shot:
-    return forged(session, other_server, GATEWAY["server"][session.way.ip_version])
-
-
-def other_helper(session: Session) -> Shot:
-    """The end that is to be reached offers a file by IRC."""
-    shot = session.opens(next(high_ports))
-    listener = shot.source.call("listen", shot.source.address(4), 6667)
-    offer = shot.target.call("connect", shot.target.address(4), 0, shot.source.address(4), 6667, SECONDS)
-    shot.source.call("accept", listener)
-    shot.source.call("close", listener, False)
-    own = int(ip_address(shot.target.address(4)))
-    shot.target.call("say", offer, f"PRIVMSG bob :\x01DCC SEND file {own} {shot.port} 100\x01\r\n")
-    return shot
-
+from sessions import RELATED as RELATED_SITE
 
 # In {opener} go the packets of who opens data connections, in {opened} those of the other one.
 IRC = (
@@ -227,10 +67,10 @@ FROM_PORT_20 = tuple(
 ANY_STATE = ("filter -A {opener} -p tcp -j ACCEPT", "filter -A {opened} -p tcp -j ACCEPT")
 
 
-def change(stand: Stand, way: Way, rules: tuple[str, ...]) -> None:
+def change(topology: Topology, way: Way, rules: tuple[str, ...]) -> None:
     """Add rules for the ends of a way."""
-    chains = {end: stand.chains[direction] for end, direction in stand.directions(way.mode).items()}
-    stand.machine.add([rule.format(**chains) for rule in rules], [way.ip_version])
+    chains = {end: topology.chains[direction] for end, direction in topology.directions(way.mode).items()}
+    topology.machine.add([rule.format(**chains) for rule in rules], [way.ip_version])
 
 
 @dataclass(frozen=True)
@@ -250,30 +90,30 @@ class Attack:
 
 
 ATTACKS = (
-    Attack(third_host, "PORT EPRT", "server gateway", False, NEW),
-    Attack(third_host, "PASV EPSV", "client gateway", False, NEW),
-    Attack(low_port, "PORT EPRT PASV EPSV", "server client gateway", True, RELATED),
-    Attack(outside_of_the_range, "PASV EPSV", "server client gateway", True, RELATED, PASSIVE),
-    Attack(other_mode, "PORT EPRT", "server client gateway", True, RELATED, PASSIVE),
-    Attack(other_mode, "PASV EPSV", "server client gateway", True, RELATED, ACTIVE),
-    Attack(stranger, "PORT EPRT", "client gateway", True, NEW),
-    Attack(stranger, "PASV EPSV", "server gateway", True, NEW),
-    Attack(second_connection, "EPRT EPSV", "server client gateway", False, NEW),
-    Attack(quoted_reply, "PASV EPSV", "server client gateway", False, NEW),
-    Attack(quoted_line_feed, "PASV EPSV", "server client gateway", True, RELATED, PASSIVE),
-    Attack(request_with_a_low_port, "PORT EPRT", "client", True, RELATED),
-    Attack(request_with_the_port_of_a_service, "PORT EPRT", "client", True, RELATED),
-    Attack(cut_number, "PORT EPRT PASV EPSV", "server client gateway", False, NEW),
-    Attack(forged_reply, "PASV EPSV", "gateway", False, FROM_ANY_INTERFACE),
-    Attack(forged_command, "PORT EPRT", "gateway", False, TO_ANY_INTERFACE),
+    Attack(aims.third_host, "PORT EPRT", "server gateway", False, NEW),
+    Attack(aims.third_host, "PASV EPSV", "client gateway", False, NEW),
+    Attack(aims.low_port, "PORT EPRT PASV EPSV", "server client gateway", True, RELATED),
+    Attack(aims.outside_of_the_range, "PASV EPSV", "server client gateway", True, RELATED, PASSIVE),
+    Attack(aims.other_mode, "PORT EPRT", "server client gateway", True, RELATED, PASSIVE),
+    Attack(aims.other_mode, "PASV EPSV", "server client gateway", True, RELATED, ACTIVE),
+    Attack(aims.stranger, "PORT EPRT", "client gateway", True, NEW),
+    Attack(aims.stranger, "PASV EPSV", "server gateway", True, NEW),
+    Attack(aims.second_connection, "EPRT EPSV", "server client gateway", False, NEW),
+    Attack(aims.quoted_reply, "PASV EPSV", "server client gateway", False, NEW),
+    Attack(aims.quoted_line_feed, "PASV EPSV", "server client gateway", True, RELATED, PASSIVE),
+    Attack(aims.request_with_a_low_port, "PORT EPRT", "client", True, RELATED),
+    Attack(aims.request_with_the_port_of_a_service, "PORT EPRT", "client", True, RELATED),
+    Attack(aims.cut_number, "PORT EPRT PASV EPSV", "server client gateway", False, NEW),
+    Attack(aims.forged_reply, "PASV EPSV", "gateway", False, FROM_ANY_INTERFACE),
+    Attack(aims.forged_command, "PORT EPRT", "gateway", False, TO_ANY_INTERFACE),
     # The kernel knows IRC over IPv4 only.
-    Attack(other_helper, "PORT", "client gateway", True, RELATED_OF_ANY_HELPER, setup=IRC),
-    Attack(other_helper, "PASV", "server gateway", True, RELATED_OF_ANY_HELPER, setup=IRC),
-    Attack(after_the_client_quit, "EPRT EPSV", "server client gateway", True, RELATED),
-    Attack(after_the_server_quit, "EPRT EPSV", "server client gateway", True, RELATED),
+    Attack(aims.other_helper, "PORT", "client gateway", True, RELATED_OF_ANY_HELPER, setup=IRC),
+    Attack(aims.other_helper, "PASV", "server gateway", True, RELATED_OF_ANY_HELPER, setup=IRC),
+    Attack(aims.after_the_client_quit, "EPRT EPSV", "server client gateway", True, RELATED),
+    Attack(aims.after_the_server_quit, "EPRT EPSV", "server client gateway", True, RELATED),
     # Last, as the kernel soon forgets a connection that was reset.
-    Attack(after_a_reset, "EPRT EPSV", "server client gateway", True, RELATED),
-    Attack(after_the_servers_reset, "EPRT EPSV", "server client gateway", True, RELATED),
+    Attack(aims.after_a_reset, "EPRT EPSV", "server client gateway", True, RELATED),
+    Attack(aims.after_the_servers_reset, "EPRT EPSV", "server client gateway", True, RELATED),
 )
 
 
@@ -281,22 +121,22 @@ ATTACKS = (
 class Case:
     """An attack in one of its ways, at one place."""
 
-    stand: Stand
+    topology: Topology
     site: Site
     attack: Attack
     way: Way
 
     def __str__(self) -> str:
-        return f"{self.attack.aim.__name__}-{self.way}-{self.stand}-{self.site}"
+        return f"{self.attack.aim.__name__}-{self.way}-{self.topology}-{self.site}"
 
 
 CASES = [
-    Case(stand, site, attack, way)
-    for stand in STANDS
+    Case(topology, site, attack, way)
+    for topology in TOPOLOGIES
     for site in SITES
     for attack in ATTACKS
     for way in WAYS
-    if stand.side in attack.sides.split() and way.command in attack.commands.split()
+    if topology.side in attack.sides.split() and way.command in attack.commands.split()
     # What another helper expects, others accept there.
     if not (attack.setup and site is RELATED_SITE)
 ]
@@ -322,7 +162,7 @@ def fire(cases: list[Case], seconds: float) -> dict[Case, Outcome]:
             aimed.append((case, sessions[-1], case.attack.aim(sessions[-1])))
         except AssertionError as error:  # noqa: PERF203  # the others go on
             outcomes[case].error = str(error) or repr(error)
-    expectations = cases[0].stand.expectations()
+    expectations = cases[0].topology.expectations()
     for (case, session, shot), hit in zip(aimed, volley([shot for *_rest, shot in aimed], seconds)):
         outcomes[case].expected = shot.to in expectations
         outcomes[case].hit = hit
@@ -334,12 +174,12 @@ def fire(cases: list[Case], seconds: float) -> dict[Case, Outcome]:
 
 
 @cache
-def refused(stand: Stand, site: Site, inputs: Inputs) -> dict[Case, Outcome]:
+def refused(topology: Topology, site: Site, inputs: Inputs) -> dict[Case, Outcome]:
     """Make all attacks on one host that meet the same rules."""
-    cases = [case for case in CASES if (case.stand, case.site, case.attack.inputs) == (stand, site, inputs)]
-    stand.machine.guard(rules(stand, site, inputs))
+    cases = [case for case in CASES if (case.topology, case.site, case.attack.inputs) == (topology, site, inputs)]
+    topology.machine.guard(rules(topology, site, inputs))
     for setup, way in {case.attack.setup: case.way for case in cases if case.attack.setup}.items():
-        change(stand, way, setup)
+        change(topology, way, setup)
     outcomes = fire(cases, REFUSED_SECONDS)
     # On a busy machine, the kernel may have forgotten a session before it was attacked: that was no attack.
     missed = [case for case, found in outcomes.items() if case.attack.expected and not (found.expected or found.hit)]
@@ -347,38 +187,38 @@ def refused(stand: Stand, site: Site, inputs: Inputs) -> dict[Case, Outcome]:
 
 
 @cache
-def let_in(stand: Stand, site: Site, inputs: Inputs, hole: tuple[str, ...], mode: str) -> dict[Case, Outcome]:
+def let_in(topology: Topology, site: Site, inputs: Inputs, hole: tuple[str, ...], mode: str) -> dict[Case, Outcome]:
     """Make all attacks for which a hole is made."""
     cases = [
         case
         for case in CASES
-        if (case.stand, case.site, case.attack.inputs, case.attack.hole, case.way.mode)
-        == (stand, site, inputs, hole, mode)
+        if (case.topology, case.site, case.attack.inputs, case.attack.hole, case.way.mode)
+        == (topology, site, inputs, hole, mode)
     ]
-    stand.machine.guard(rules(stand, site, inputs))
+    topology.machine.guard(rules(topology, site, inputs))
     for way in {case.way.ip_version: case.way for case in cases}.values():
-        change(stand, way, (*cases[0].attack.setup, *hole))
+        change(topology, way, (*cases[0].attack.setup, *hole))
     return fire(cases, SECONDS)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_attack(case: Case) -> None:
-    found = refused(case.stand, case.site, case.attack.inputs)[case]
+    found = refused(case.topology, case.site, case.attack.inputs)[case]
     assert found == Outcome(expected=case.attack.expected)
-    hole = let_in(case.stand, case.site, case.attack.inputs, case.attack.hole, case.way.mode)[case]
+    hole = let_in(case.topology, case.site, case.attack.inputs, case.attack.hole, case.way.mode)[case]
     assert hole.hit, f"it cannot succeed, whatever the rules {hole.error}"
 
 
-PLACES = [(stand, site) for stand in STANDS for site in SITES]
+PLACES = [(topology, site) for topology in TOPOLOGIES for site in SITES]
 
 
 @cache
-def passed(stand: Stand, site: Site, inputs: Inputs) -> dict[Way, tuple[bool, bool]]:
+def passed(topology: Topology, site: Site, inputs: Inputs) -> dict[Way, tuple[bool, bool]]:
     """Tell for each way whether the data connection is expected and comes about."""
-    stand.machine.guard(rules(stand, site, inputs))
+    topology.machine.guard(rules(topology, site, inputs))
     sessions = [Session(way).greet() for way in WAYS if inputs.passes(way.mode)]
-    shots = [honest(session) for session in sessions]
-    expectations = stand.expectations()
+    shots = [aims.honest(session) for session in sessions]
+    expectations = topology.expectations()
     hits = volley(shots, SECONDS)
     for session in sessions:
         session.close(client, reset=True)
@@ -386,27 +226,27 @@ def passed(stand: Stand, site: Site, inputs: Inputs) -> dict[Way, tuple[bool, bo
 
 
 @pytest.mark.parametrize("inputs", [DEFAULTS, PASSIVE, ACTIVE], ids=str)
-@pytest.mark.parametrize(("stand", "site"), PLACES, ids=str)
-def test_honest_data_connections_pass(stand: Stand, site: Site, inputs: Inputs) -> None:
-    assert set(passed(stand, site, inputs).values()) == {(True, True)}
+@pytest.mark.parametrize(("topology", "site"), PLACES, ids=str)
+def test_honest_data_connections_pass(topology: Topology, site: Site, inputs: Inputs) -> None:
+    assert set(passed(topology, site, inputs).values()) == {(True, True)}
 
 
 def test_role_makes_the_rules_of_its_plan() -> None:
-    for stand in STANDS:
-        RELATED_SITE.firewall(stand.machine)
+    for topology in TOPOLOGIES:
+        RELATED_SITE.firewall(topology.machine)
     apply()
-    assert [stand.side for stand in STANDS if not same(stand.machine, rules(stand, RELATED_SITE))] == []
+    assert [topology.side for topology in TOPOLOGIES if not same(topology.machine, rules(topology, RELATED_SITE))] == []
 
 
-@pytest.mark.parametrize(("stand", "site"), PLACES, ids=str)
-def test_announcement_in_single_bytes_is_understood_or_stopped(stand: Stand, site: Site) -> None:
+@pytest.mark.parametrize(("topology", "site"), PLACES, ids=str)
+def test_announcement_in_single_bytes_is_understood_or_stopped(topology: Topology, site: Site) -> None:
     # The helper drops a segment with the beginning of an announcement. A host's own TCP
     # knows of it and sends the whole line; another host repeats the segment as it was.
-    stand.machine.guard(rules(stand, site))
+    topology.machine.guard(rules(topology, site))
     sessions = [Session(way).greet() for way in WAYS]
     shots = [session.opens(next(high_ports)) for session in sessions]
     lines = [session.announcement(shot.target, shot.port) for session, shot in zip(sessions, shots)]
-    own = [shot.target is stand.machine for shot in shots]
+    own = [shot.target is topology.machine for shot in shots]
     for session, line in zip(sessions, lines):
         session.say(session.announcer, *line)
     arrived = [
@@ -414,7 +254,7 @@ def test_announcement_in_single_bytes_is_understood_or_stopped(stand: Stand, sit
         for session, line, its_own in sorted(zip(sessions, lines, own), key=lambda item: not item[2])
     ]
     assert arrived == sorted(own, reverse=True)
-    expectations = stand.expectations()
+    expectations = topology.expectations()
     assert [shot.to in expectations for shot in shots] == own
     assert volley(shots, REFUSED_SECONDS) == own
     for session in sessions:
@@ -433,22 +273,22 @@ WAY = {
 class Direction:
     """Who attacks whom, the ports that the site's firewall opens for it, and those that the role does."""
 
-    stand: Stand
+    topology: Topology
     source: Machine
     target: Machine
     others: frozenset[int] = frozenset()
     ours: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
-        return f"{self.stand}-{self.source.name}-to-{self.target.name}"
+        return f"{self.topology}-{self.source.name}-to-{self.target.name}"
 
 
 SSH, FTP = frozenset({22}), frozenset({21})
 DIRECTIONS = [
-    Direction(STANDS[0], client, server, SSH, FTP),
-    Direction(STANDS[1], server, client, SSH),
-    Direction(STANDS[2], client, server, ours=FTP),
-    Direction(STANDS[2], server, client),
+    Direction(TOPOLOGIES[0], client, server, SSH, FTP),
+    Direction(TOPOLOGIES[1], server, client, SSH),
+    Direction(TOPOLOGIES[2], client, server, ours=FTP),
+    Direction(TOPOLOGIES[2], server, client),
 ]
 
 
@@ -465,31 +305,31 @@ def scan(source: Machine, target: Machine, source_port: int, ip_version: int, po
 
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=str)
 def test_role_opens_the_control_port_and_no_other(direction: Direction) -> None:
-    stand, source, target = direction.stand, direction.source, direction.target
+    topology, source, target = direction.topology, direction.source, direction.target
     for saved, ports, expected in (
-        (OTHERS, (1, 1023), direction.others),
-        (rules(stand, RELATED_SITE), ALL_PORTS, direction.others | direction.ours),
+        (FOREIGN, (1, 1023), direction.others),
+        (rules(topology, RELATED_SITE), ALL_PORTS, direction.others | direction.ours),
     ):
-        stand.machine.guard(saved)
+        topology.machine.guard(saved)
         assert [scan(source, target, next(high_ports), ip_version, ports) for ip_version in (4, 6)] == [expected] * 2
 
 
 @pytest.mark.parametrize("site", SITES, ids=str)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=str)
 def test_session_opens_the_announced_port_and_no_other(direction: Direction, site: Site) -> None:
-    stand, source, target = direction.stand, direction.source, direction.target
-    stand.machine.guard(rules(stand, site))
+    topology, source, target = direction.topology, direction.source, direction.target
+    topology.machine.guard(rules(topology, site))
     # Where others accept most, IPv6 is scanned, too.
     for ip_version in (4, 6) if site is RELATED_SITE else (4,):
         with Session(WAY[target.name, ip_version]) as session:
-            shot = honest(session)
-            assert shot.to in stand.expectations()
+            shot = aims.honest(session)
+            assert shot.to in topology.expectations()
             # A client does not open data connections from port 20.
             announced = {shot.port} if source is server else set()
             found = scan(source, target, 20, ip_version, ALL_PORTS)
             assert found == direction.others | direction.ours | announced
         if site is STRICT:
-            change(stand, session.way, FROM_PORT_20)
+            change(topology, session.way, FROM_PORT_20)
             # A busy machine loses a few.
             assert len(scan(source, target, 20, ip_version, ALL_PORTS)) > 65000
 
@@ -497,8 +337,8 @@ def test_session_opens_the_announced_port_and_no_other(direction: Direction, sit
 @pytest.mark.parametrize("site", SITES, ids=str)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=str)
 def test_segment_of_no_connection_comes_no_further_than_a_syn(direction: Direction, site: Site) -> None:
-    stand, source, target = direction.stand, direction.source, direction.target
-    stand.machine.guard(rules(stand, site))
+    topology, source, target = direction.topology, direction.source, direction.target
+    topology.machine.guard(rules(topology, site))
     # The kernel takes these for the middle of a connection of which it missed the beginning, and calls them NEW.
     middle = [ACK, PSH | ACK]
     invalid = [0, FIN, RST, FIN | ACK, RST | ACK, SYN | ACK, FIN | PSH | URG]
@@ -518,5 +358,5 @@ def test_segment_of_no_connection_comes_no_further_than_a_syn(direction: Directi
         expected = {(port, flags) for port in open_ports for flags in middle}
         assert arrived(ip_version, 21, next(high_ports)) == expected
         if site is STRICT:
-            change(stand, WAY[target.name, ip_version], ANY_STATE)
+            change(topology, WAY[target.name, ip_version], ANY_STATE)
             assert {flags for _port, flags in arrived(ip_version, next(high_ports))} == {*invalid, *middle}

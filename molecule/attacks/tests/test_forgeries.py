@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from ftp import WAYS, Way
-from lab import (
+from aims import ACK, FIN, RST, forged_reply
+from lab.ftp import WAYS, Way
+from saved import rules
+from sessions import (
     ESTABLISHED,
     REFUSED_SECONDS,
     SECONDS,
     SITES,
-    STANDS,
+    TOPOLOGIES,
     Session,
     Site,
-    Stand,
+    Topology,
     client,
     gateway,
     high_ports,
@@ -24,8 +26,6 @@ from lab import (
     server,
     volley,
 )
-from saved import rules
-from test_attacks import ACK, FIN, RST, forged_reply
 
 EXTENDED = [way for way in WAYS if way.command in ("EPRT", "EPSV")]
 PORTS = (1, 65535)
@@ -42,15 +42,15 @@ def transfers(sessions: list[Session]) -> list[bool]:
     return volley(shots, SECONDS)
 
 
-@pytest.mark.parametrize("stand", STANDS, ids=str)
-def test_stranger_who_knows_the_addresses_ends_no_transfer(stand: Stand) -> None:
-    stand.machine.guard(rules(stand, ESTABLISHED))
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=str)
+def test_stranger_who_knows_the_addresses_ends_no_transfer(topology: Topology) -> None:
+    topology.machine.guard(rules(topology, ESTABLISHED))
     sessions = [Session(way).greet() for way in EXTENDED]
     assert all(transfers(sessions))
     for ip_version, flags in product((4, 6), (FIN | ACK, RST)):
         ends = [machine.address(ip_version) for machine in (client, server)]
         # To a client they come in the server's name, else in the client's.
-        if stand.side == "client":
+        if topology.side == "client":
             seconds = other_server.call("flood", ends[1], (21, 21), ends[0], PORTS, flags, SEGMENTS[flags])
         else:
             seconds = other_client.call("flood", ends[0], PORTS, ends[1], (21, 21), flags, SEGMENTS[flags])
@@ -69,7 +69,7 @@ def rp_filter(request: pytest.FixtureRequest) -> Iterator[int]:
     gateway.call("sysctl", "ipv4/conf/eth0/rp_filter", "0")
 
 
-STAND = next(stand for stand in STANDS if stand.machine is gateway)
+TOPOLOGY = next(topology for topology in TOPOLOGIES if topology.machine is gateway)
 # IPv6 has no such filter.
 FILTERS = [
     (way, value) for way in WAYS if way.mode == "passive" for value in (0, 1, 2) if way.ip_version == 4 or not value
@@ -79,10 +79,10 @@ FILTERS = [
 @pytest.mark.parametrize("site", SITES, ids=str)
 @pytest.mark.parametrize(("way", "rp_filter"), FILTERS, indirect=["rp_filter"], ids=str)
 def test_client_announces_no_port_in_the_servers_name(way: Way, rp_filter: int, site: Site) -> None:
-    gateway.guard(rules(STAND, site))
+    gateway.guard(rules(TOPOLOGY, site))
     with Session(way) as session:
         shot = forged_reply(session)
-        assert shot.to not in STAND.expectations()
+        assert shot.to not in TOPOLOGY.expectations()
         assert not shot.hits(REFUSED_SECONDS)
         # The forged line has not reached the client, either: the connection goes on.
         assert transfers([session]) == [True], rp_filter

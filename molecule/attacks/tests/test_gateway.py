@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from lab import ADDRESSES, GATEWAY, REFUSED_SECONDS, SECONDS, STANDS, STRICT, client, gateway, other_server, server
 from saved import firewall, planned, rules, text
+from sessions import (
+    ADDRESSES,
+    GATEWAY,
+    REFUSED_SECONDS,
+    SECONDS,
+    STRICT,
+    TOPOLOGIES,
+    client,
+    gateway,
+    other_server,
+    server,
+)
 
-STAND = next(stand for stand in STANDS if stand.machine is gateway)
+TOPOLOGY = next(topology for topology in TOPOLOGIES if topology.machine is gateway)
 IP_VERSIONS = (4, 6)
 
 
@@ -26,7 +37,7 @@ def translate() -> None:
 
 def test_servers_that_are_named_are_reached_and_no_others() -> None:
     inputs = {"ftp_nat": True, "ftp_server_addresses": list(ADDRESSES["server"].values())}
-    gateway.guard(text(planned(firewall(STRICT), STAND, **inputs)))
+    gateway.guard(text(planned(firewall(STRICT), TOPOLOGY, **inputs)))
     translate()
     for ip_version in IP_VERSIONS:
         assert reached(ip_version, GATEWAY["client"][ip_version], SECONDS)
@@ -34,7 +45,7 @@ def test_servers_that_are_named_are_reached_and_no_others() -> None:
 
 
 def test_all_servers_are_reached_where_none_is_named() -> None:
-    gateway.guard(rules(STAND, STRICT))
+    gateway.guard(rules(TOPOLOGY, STRICT))
     translate()
     for ip_version in IP_VERSIONS:
         assert reached(ip_version, GATEWAY["client"][ip_version], SECONDS)

@@ -10,10 +10,10 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from ftp import WAYS
-from lab import RELATED, STANDS, STRICT, Machine, Session, Shot, Stand, client, server, volley
+from aims import forged_command, forged_reply, honest, low_port
+from lab.ftp import WAYS
 from saved import Inputs, rules
-from test_attacks import forged_command, forged_reply, honest, low_port
+from sessions import RELATED, STRICT, TOPOLOGIES, Machine, Session, Shot, Topology, client, server, volley
 
 Aim = Callable[[Session], Shot]
 
@@ -84,14 +84,14 @@ def opens(ip_version: int) -> bool:
     return True
 
 
-def wrong(stand: Stand, ip_version: int, aims: Iterable[tuple[Aim, str, str]]) -> list[str]:
+def wrong(topology: Topology, ip_version: int, aims: Iterable[tuple[Aim, str, str]]) -> list[str]:
     """Return what passes that must not, be it one packet, and what does not pass that must."""
     if not opens(ip_version):
         return ["no control connection"]
     chosen = [
         (aim, way)
         for aim, commands, sides in aims
-        if stand.side in sides.split()
+        if topology.side in sides.split()
         for way in WAYS
         if way.ip_version == ip_version and way.command in commands.split()
     ]
@@ -130,22 +130,22 @@ def without(saved: list[str], ip_version: int, line: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("stand", "ip_version"), list(zip(STANDS, (4, 6, 4))), ids=str)
-def test_each_rule_of_the_guard_is_needed(stand: Stand, ip_version: int) -> None:
+@pytest.mark.parametrize(("topology", "ip_version"), list(zip(TOPOLOGIES, (4, 6, 4))), ids=str)
+def test_each_rule_of_the_guard_is_needed(topology: Topology, ip_version: int) -> None:
     def goes_wrong(line: str) -> list[str]:
-        stand.machine.guard(without(rules(stand, RELATED, INPUTS), ip_version, line))
-        stand.machine.add(["security -F INPUT"], [ip_version])
-        found = wrong(stand, ip_version, [*HONEST, *REFUSED])
+        topology.machine.guard(without(rules(topology, RELATED, INPUTS), ip_version, line))
+        topology.machine.add(["security -F INPUT"], [ip_version])
+        found = wrong(topology, ip_version, [*HONEST, *REFUSED])
         if not found:
-            stand.machine.guard(without(rules(stand, STRICT, INPUTS), ip_version, line))
-            stand.machine.add(WIPER, [ip_version])
-            found = wrong(stand, ip_version, HONEST[:1])
+            topology.machine.guard(without(rules(topology, STRICT, INPUTS), ip_version, line))
+            topology.machine.add(WIPER, [ip_version])
+            found = wrong(topology, ip_version, HONEST[:1])
         return found
 
     assert goes_wrong("") == []
-    mangle = rules(stand, RELATED, INPUTS)[ip_version == 6].partition("*mangle\n")[2].partition("COMMIT")[0]
+    mangle = rules(topology, RELATED, INPUTS)[ip_version == 6].partition("*mangle\n")[2].partition("COMMIT")[0]
     lines = [line for line in mangle.splitlines() if line.startswith("-A") and "hostfw.conntrack" in line]
-    assert len(lines) == (20 if stand.side == "gateway" else 18)
+    assert len(lines) == (20 if topology.side == "gateway" else 18)
     needless = [line for line in lines if not goes_wrong(line)]
-    stand.machine.add(["security -F INPUT"], [ip_version])
+    topology.machine.add(["security -F INPUT"], [ip_version])
     assert "\n".join(needless) == ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from ftp import WAYS, Way
-from lab import (
+from lab.ftp import WAYS, Way
+from saved import firewall, planned, text
+from sessions import (
     RELATED,
     SITES,
-    STANDS,
+    TOPOLOGIES,
     Machine,
     Session,
     Site,
@@ -18,7 +19,6 @@ from lab import (
     server,
     volley,
 )
-from saved import firewall, planned, text
 
 # Some of the data connections that are tried together pass, and others do not.
 PATIENCE = 2
@@ -58,7 +58,7 @@ def steps(site: Site) -> list[list[str]]:
         {"ftp_chain_prefix": "MIRROR", "ftp_mode": "passive"},
         {"ftp_mode": "active", "ftp_state": "absent"},
     ):
-        found.append(planned(found[-1], STANDS[0], **inputs))
+        found.append(planned(found[-1], TOPOLOGIES[0], **inputs))
     return [text(rules) for rules in found]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
-from ftp import WAYS
-from lab import ESTABLISHED, STANDS, Session, Shot, Transfer, client, high_ports, opens, server
+from lab.desired import desired, parts
+from lab.ftp import WAYS
 from saved import apply, rules, same
-from wanted import parts, wanted
+from sessions import ESTABLISHED, TOPOLOGIES, Session, Shot, Transfer, client, high_ports, opens, server
 
 # What the role of 1.0.0 left on these hosts behind the firewall ESTABLISHED, as iptables-save and ip6tables-save print.
 RELEASE = Path(__file__).parent / "release-1.0.0"
-SERVER = STANDS[0]
+SERVER = TOPOLOGIES[0]
 FTPS = {"ftp_tls": True, "ftp_passive_ports": "50000:50099"}
 SETS = "".join(
     f"create FTP-LIVE-{ip_version} hash:ip family {family} hashsize 32768 maxelem 65536 timeout 60\n"
@@ -41,14 +41,14 @@ def broken(sessions: list[Session], running: list[Transfer]) -> list[str]:
 
 def test_running_transfers_go_on() -> None:
     # All three are in the way of each transfer.
-    for stand in STANDS:
-        stand.machine.load(release(stand.side))
+    for topology in TOPOLOGIES:
+        topology.machine.load(release(topology.side))
     sessions = [Session(way).greet() for way in WAYS]
     running = [Transfer(shot) for shot in announced(sessions)]
     assert broken(sessions, running) == []
     announced_before = announced(sessions)
     apply()
-    assert [stand.side for stand in STANDS if not same(stand.machine, rules(stand, ESTABLISHED))] == []
+    assert [topology.side for topology in TOPOLOGIES if not same(topology.machine, rules(topology, ESTABLISHED))] == []
     assert broken(sessions, running) == []
     # A control connection has one announcement at a time.
     opened = [Transfer(shot) for shot in announced_before]
@@ -76,7 +76,7 @@ def test_running_transfers_of_ftps_go_on() -> None:
     running = opened()
     assert broken(sessions, running) == []
     server.host.role(**FTPS)
-    assert parts(server.host.rules())[0] == wanted({**SERVER.inputs, **FTPS})
+    assert parts(server.host.rules())[0] == desired({**SERVER.inputs, **FTPS})
     assert broken(sessions, running) == []
     for session in sessions:
         session.command("NOOP\r\n")

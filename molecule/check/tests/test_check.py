@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import configure
-from role import INVENTORY, JUMP, Host
-from verdict import check, tried, words
+from lab.ftp import configure
+from lab.hosts import JUMP, Host, Lab
+from lab.verdict import check, tried, words
 
 # The symptom of each, the inputs of the role and of the trial, what others do on the server, vsftpd's settings, and
 # the rules of the client.
@@ -75,9 +74,9 @@ def test_cause_and_cure(
         for command in commands:
             host.shell.check_output(f"iptables {command}")
     if settings:
-        configure(server, **settings)
+        configure(server.shell, **settings)
     before = server.rules()
-    code, lines = check(server.name, ftp_verify=tried(server, **trial), **inputs)
+    code, lines = check(server.lab, server.name, ftp_verify=tried(server, **trial), **inputs)
     said = "\n".join(lines)
     for part in words(symptom):
         assert part in said
@@ -90,7 +89,7 @@ def test_cause_and_cure(
 def test_well_host_and_its_page(server: Host, tmp_path: Path) -> None:
     server.converge()
     page = tmp_path / "report.html"
-    code, lines = check(server.name, page, ftp_verify=tried(server, download="five-megabytes"))
+    code, lines = check(server.lab, server.name, page, ftp_verify=tried(server, download="five-megabytes"))
     assert code == 0
     assert lines[1].split()[1:] == [
         "as",
@@ -111,7 +110,7 @@ def test_well_host_and_its_page(server: Host, tmp_path: Path) -> None:
 
 
 def test_host_without_the_role(server: Host) -> None:
-    code, lines = check(server.name, ftp_verify=tried(server))
+    code, lines = check(server.lab, server.name, ftp_verify=tried(server))
     assert code == 2
     for part in words("Everything hangs, or"):
         assert any(part in line for line in lines)
@@ -127,7 +126,7 @@ def test_host_without_the_role(server: Host) -> None:
     ids=["no such user", "not root", "no connection"],
 )
 def test_host_that_cannot_be_looked_at(server: Host, variables: dict[str, Any]) -> None:
-    code, lines = check(server.name, **variables)
+    code, lines = check(server.lab, server.name, **variables)
     assert code == 2
     assert any("this host cannot be looked at: " in line for line in lines), lines
 
@@ -183,9 +182,8 @@ def test_role_rolls_back_what_does_not_pass(server: Host) -> None:
 
 
 @pytest.mark.parametrize("name", ["from", "report"])
-def test_old_names_of_extra_variables_are_an_error(name: str) -> None:
-    command = ["ansible-playbook", "hostfw.conntrack.ftp_check", "--inventory", INVENTORY]
-    done = subprocess.run([*command, "--extra-vars", f"{name}=x"], capture_output=True, text=True, check=False)
+def test_old_names_of_extra_variables_are_an_error(lab: Lab, name: str) -> None:
+    done = lab.ansible("ansible-playbook", "hostfw.conntrack.ftp_check", **{name: "x"})
     assert done.returncode == 2
     assert "from and report are called ftp_check_from and ftp_check_report; got " in done.stdout + done.stderr
     assert "Look at the rules" not in done.stdout

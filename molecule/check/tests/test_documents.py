@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from ftp import address
-from role import ENVIRONMENT, PROJECT, VARIABLES, Host
-from verdict import CLIENT
+from lab import PROJECT
+from lab.ftp import address
+from lab.hosts import ENVIRONMENT, VARIABLES, Host
 
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), PROJECT / "roles/ftp/README.md"]
 
@@ -114,10 +114,10 @@ def test_readme_from_top_to_bottom(site: Path, server: Host) -> None:
 
 
 @pytest.mark.parametrize("block", INPUTS, ids=lambda block: f"{block.document}: {block.text.splitlines()[0]}")
-def test_inputs(server: Host, block: Block) -> None:
+def test_inputs(server: Host, client: Host, block: Block) -> None:
     inputs: dict[str, Any] = yaml.safe_load(block.text)
     if "ftp_verify" in inputs:
-        inputs["ftp_verify"]["from"] = CLIENT
+        inputs["ftp_verify"]["from"] = client.name
         inputs["ftp_verify"]["to"] = address(server.shell, 4)
     with eth1(server):
         server.role(**inputs)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from role import Host
-from verdict import check, tried
+from lab.hosts import Lab
+from lab.verdict import check, tried
 
 # What a script in the page finds out; the contrast is that of WCAG 2, of each text with what is behind it.
 LOOK = """
@@ -56,15 +56,15 @@ THEMES = {"dark": 0, "light": 1}
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two hosts: one where FTP passes, and one where something is the matter."""
     folder = tmp_path_factory.mktemp("page")
-    server, router = Host("check-server"), Host("check-router")
+    server, router = lab.host("server"), lab.host("router")
     for host in (server, router):
         host.shell.check_output("ip link set eth0 up")
     server.role()
     code, _lines = check(
-        f"{server.name},{router.name}", folder / "report.html", ftp_verify=tried(server, upload="upload")
+        lab, f"{server.name},{router.name}", folder / "report.html", ftp_verify=tried(server, upload="upload")
     )
     assert code == 2
     return folder / "report.html"

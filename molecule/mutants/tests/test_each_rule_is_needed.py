@@ -5,21 +5,16 @@ Those of table mangle are the guard; the scenario attacks leaves out each of the
 
 from __future__ import annotations
 
-import os
 import shlex
 
 import pytest
-import testinfra
-from ftp import BLOCKED_SECONDS, SECONDS, WAYS, narrow_status, narrow_transfer, transfer
+from lab.ftp import BLOCKED_SECONDS, SECONDS, WAYS, narrow_status, narrow_transfer, transfer
+from lab.hosts import PROGRAM, Lab
 
-server, client, router = (
-    testinfra.get_host(f"docker://{os.environ['MOLECULE_SCENARIO_NAME']}-{name}")
-    for name in ("server", "client", "router")
-)
-PROGRAMS = {4: "iptables", 6: "ip6tables"}
+server, client, router = (Lab().host(name).shell for name in ("server", "client", "router"))
 RULES = [
     (version, table, line)
-    for version, program in PROGRAMS.items()
+    for version, program in PROGRAM.items()
     for table in ("raw", "filter")
     for line in server.check_output(f"{program}-save --table {table}").splitlines()
     if line.startswith("-A") and "hostfw.conntrack" in line
@@ -43,14 +38,14 @@ def failures(version: int, seconds: int) -> list[str]:
 def restore(version: int, table: str, line: str) -> None:
     """Run one line of iptables-restore."""
     lines = shlex.quote(f"*{table}\n{line}\nCOMMIT\n")
-    server.check_output(f"echo {lines} | {PROGRAMS[version]}-restore --noflush")
+    server.check_output(f"echo {lines} | {PROGRAM[version]}-restore --noflush")
 
 
 def test_there_are_rules() -> None:
     assert len(RULES) == 26
 
 
-@pytest.mark.parametrize("version", PROGRAMS)
+@pytest.mark.parametrize("version", PROGRAM)
 def test_everything_passes_with_all_rules(version: int) -> None:
     assert failures(version, SECONDS) == []
 

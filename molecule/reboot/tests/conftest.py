@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from lab.tables import aligned
 from machines import NAMES, Life, live
 
 FUTURES: dict[str, Future[Life]] = {}
@@ -61,8 +62,6 @@ def row(name: str, life: Life) -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table."""
-    rows = [list(HEADINGS), *(row(name, future.result()) for name, future in FUTURES.items())]
-    widths = [max(len(cells[column]) for cells in rows if column < len(cells)) for column in range(len(HEADINGS))]
     terminalreporter.section("reboots")
-    for cells in rows:
-        terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)))
+    for line in aligned([HEADINGS, *(row(name, future.result()) for name, future in FUTURES.items())]):
+        terminalreporter.write_line(line)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftp import BLOCKED_SECONDS, WAYS, Site, transfers
-from role import INVENTORY, Host, Run
+from lab.ftp import BLOCKED_SECONDS, WAYS, Site, transfers
+from lab.hosts import Host, Lab, Run
 from testinfra.utils.ansible_runner import AnsibleRunner
 
 SSH_CONFIG = f"{os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/ssh_config"
@@ -22,7 +22,8 @@ HELPER = "nf_conntrack_ftp"
 # What netfilter-persistent loads at boot.
 SAVED = "/etc/iptables"
 UNIT = "hostfw-conntrack-FTP.service"
-inventory = AnsibleRunner(INVENTORY)
+LAB = Lab()
+inventory = AnsibleRunner(LAB.inventory)
 NAMES = sorted(inventory.get_hosts("servers"))
 # The machine on which the kernel refuses a rule.
 REFUSING = NAMES[-1]
@@ -89,7 +90,7 @@ class Machine(Host):
     """A virtual machine with a server, and a client in a network namespace."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, f"ssh://{name}?ssh_config={SSH_CONFIG}&timeout=60")
+        super().__init__(LAB, name, f"ssh://{name}?ssh_config={SSH_CONFIG}&timeout=60")
         self.client = Client(self.shell)
         tls = (False, True) if inventory.get_variables(name).get("ftp_tls") else (False,)
         self.sites = {"FTPS" if each else "FTP": Site(ADDRESSES, tls=each) for each in tls}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
-from role import INVENTORY, JUMP, Host
+from lab.hosts import JUMP, Lab
 
 
-def test_it_works_under_become() -> None:
-    host = Host("refusals-unprivileged")
+def test_it_works_under_become(lab: Lab) -> None:
+    host = lab.host("unprivileged")
     host.shell.check_output(
         "id admin || useradd -m admin && echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin"
     )
@@ -21,24 +20,24 @@ def test_it_works_under_become() -> None:
     assert host.role(ansible_docker_user="admin", ansible_become=True).changed == 0
 
 
-def test_rules_of_the_other_variant_are_warned_of() -> None:
-    host = Host("refusals-unprivileged")
+def test_rules_of_the_other_variant_are_warned_of(lab: Lab) -> None:
+    host = lab.host("unprivileged")
     host.shell.check_output("iptables-legacy -A INPUT -s 192.0.2.66 -j DROP")
     warnings = host.role().result("Compare the host with what is asked for")["warnings"]
     assert any("rules of iptables-nft, which this host uses, and of iptables-legacy" in text for text in warnings)
 
 
-def test_helper_rule_tells_no_permission_from_no_rule() -> None:
-    host = Host("refusals-unprivileged")
-    command = ["ansible", host.name, "--inventory", INVENTORY, "--module-name", "hostfw.conntrack.helper_rule"]
-    command += ["--args", "helper=ftp chain=PREROUTING state=absent", "--extra-vars", "ansible_docker_user=nobody"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_helper_rule_tells_no_permission_from_no_rule(lab: Lab) -> None:
+    host = lab.host("unprivileged")
+    command = ["ansible", host.name, "--module-name", "hostfw.conntrack.helper_rule"]
+    command += ["--args", "helper=ftp chain=PREROUTING state=absent"]
+    done = lab.ansible(*command, ansible_docker_user="nobody")
     assert "iptables -C failed: " in done.stdout
     assert "ermission denied" in done.stdout
 
 
-def test_iptables_is_installed_where_it_is_missing() -> None:
-    host = Host("refusals-bare")
+def test_iptables_is_installed_where_it_is_missing(lab: Lab) -> None:
+    host = lab.host("bare")
     host.shell.check_output("apt-get purge --yes iptables ipset && rm -rf /var/lib/apt/lists/*")
     ftps = {"ftp_tls": True, "ftp_passive_ports": "50000:50099"}
     run = host.role("--check", "--diff", **ftps)
@@ -56,8 +55,8 @@ def test_iptables_is_installed_where_it_is_missing() -> None:
     assert host.role().changed == 0
 
 
-def test_no_iptables_and_no_package_manager() -> None:
-    host = Host("refusals-bare")
+def test_no_iptables_and_no_package_manager(lab: Lab) -> None:
+    host = lab.host("bare")
     host.shell.check_output("! dpkg --status iptables || apt-get purge --yes iptables; mv /usr/bin/apt-get /root")
     try:
         run = host.attempt()
@@ -70,8 +69,8 @@ def test_no_iptables_and_no_package_manager() -> None:
     assert run.changed == 0
 
 
-def test_no_net_admin() -> None:
-    run = Host("refusals-incapable").attempt()
+def test_no_net_admin(lab: Lab) -> None:
+    run = lab.host("incapable").attempt()
     assert run.error.startswith(
         "the firewall's rules cannot be read: they want root (become: true) and, in a container, "
         "the capability NET_ADMIN (docker run --cap-add NET_ADMIN). iptables-save said: "
@@ -79,8 +78,8 @@ def test_no_net_admin() -> None:
     assert run.changed == 0
 
 
-def test_no_helper_in_the_kernel() -> None:
-    host = Host("refusals-unhelped")
+def test_no_helper_in_the_kernel(lab: Lab) -> None:
+    host = lab.host("unhelped")
     before = host.rules()
     run = host.attempt()
     assert run.error.startswith(
@@ -91,8 +90,8 @@ def test_no_helper_in_the_kernel() -> None:
     assert host.rules() == before
 
 
-def test_kernel_without_ipsets_has_no_ftps_but_ftp() -> None:
-    host = Host("refusals-unprivileged")
+def test_kernel_without_ipsets_has_no_ftps_but_ftp(lab: Lab) -> None:
+    host = lab.host("unprivileged")
     refusal = "ipset v7.17: Cannot open session to kernel."
     host.shell.check_output("mv /usr/sbin/ipset /root")
     host.shell.check_output(
@@ -110,8 +109,8 @@ def test_kernel_without_ipsets_has_no_ftps_but_ftp() -> None:
     assert run.changed == 0
 
 
-def test_iptables_lacks_a_match() -> None:
-    host = Host("refusals-unprivileged")
+def test_iptables_lacks_a_match(lab: Lab) -> None:
+    host = lab.host("unprivileged")
     host.role(ftp_state="absent")
     before = host.rules()
     library = host.shell.check_output("ls /usr/lib/*/xtables/libxt_helper.so")
@@ -128,13 +127,12 @@ def test_iptables_lacks_a_match() -> None:
     assert host.rules() == before
 
 
-def test_two_sides_under_one_prefix(tmp_path: Path) -> None:
-    host = Host("refusals-unprivileged")
+def test_two_sides_under_one_prefix(lab: Lab, tmp_path: Path) -> None:
+    host = lab.host("unprivileged")
     sides = [{"role": "hostfw.conntrack.ftp", "vars": {"ftp_side": side}} for side in ("server", "client")]
     play = tmp_path / "site.yml"
     play.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "roles": sides}]), encoding="utf-8")
-    command = ["ansible-playbook", str(play), "--inventory", INVENTORY]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = lab.ansible("ansible-playbook", str(play))
     printed = done.stdout + done.stderr
     assert "ftp_chain_prefix: must be another one for each side of a host, got FTP for ftp_side client" in printed
     assert JUMP in host.lines("INPUT")

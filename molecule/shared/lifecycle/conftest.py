@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
-import testinfra
-from role import OTHERS, SCENARIO, Host
+from lab.hosts import FOREIGN, Host, Lab
 
 # What does not come to iptables.
 ONCE = ("bad_input", "warnings_name", "ports_come_from", "default_interface", "says", "away_for_the_moment")
@@ -15,7 +13,7 @@ ONCE = ("bad_input", "warnings_name", "ports_come_from", "default_interface", "s
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the two variants of iptables take turns at the cases of a test, and try once what does not come to it."""
-    legacy = SCENARIO == "legacy"
+    legacy = Lab().scenario == "legacy"
     kept: list[pytest.Item] = []
     left: list[pytest.Item] = []
     cases: Counter[str] = Counter()
@@ -29,15 +27,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def server() -> Host:
+def server(lab: Lab) -> Host:
     """The server, which remembers its rules with the role applied."""
-    return Host(f"{SCENARIO}-server")
+    return lab.host("server")
 
 
 @pytest.fixture
 def host(server: Host) -> Host:
     """A server with the foreign rules, and without ours."""
-    server.load(OTHERS)
+    server.load(FOREIGN)
     return server
 
 
@@ -46,15 +44,3 @@ def converged(host: Host) -> Host:
     """A server to which the role has been applied."""
     host.converge()
     return host
-
-
-@pytest.fixture(scope="session")
-def router() -> Host:
-    """A router between the server and an address of the client."""
-    return Host(f"{SCENARIO}-router")
-
-
-@pytest.fixture(scope="session")
-def client() -> Any:
-    """A client without a firewall."""
-    return testinfra.get_host(f"docker://{SCENARIO}-client")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ftp import BLOCKED_SECONDS, WAYS, address, transfer
-from role import INVENTORY, JUMP, PROGRAMS, Host
-from wanted import parts, wanted
+from lab.desired import desired, parts
+from lab.ftp import BLOCKED_SECONDS, WAYS, address, transfer
+from lab.hosts import JUMP, PROGRAMS, Host
 
 EPSV = next(way for way in WAYS if way.command == "EPSV" and way.ip_version == 4)
 PORT = next(way for way in WAYS if way.command == "PORT")
@@ -59,7 +58,7 @@ def test_changed_settings_leave_the_rules_that_are_asked_for_and_no_other(conver
     _ours, others = parts(converged.rules())
     for settings in SETTINGS:
         converged.role(**{f"ftp_{name}": value for name, value in settings.items()})
-        assert parts(converged.rules()) == (wanted(settings), others), settings
+        assert parts(converged.rules()) == (desired(settings), others), settings
 
 
 DAMAGES: list[tuple[str, list[str]]] = [
@@ -115,13 +114,13 @@ INSTANCES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("inputs", INSTANCES, ids=str)
-def test_instance_of_another_prefix_is_left_alone(converged: Host, client: Any, inputs: dict[str, Any]) -> None:
+def test_instance_of_another_prefix_is_left_alone(converged: Host, client: Host, inputs: dict[str, Any]) -> None:
     before = converged.rules()
     converged.role(ftp_chain_prefix="MIRROR", **inputs)
     assert "MIRROR-IN" in converged.rules()
     assert converged.role().changed == 0
     assert converged.role(ftp_chain_prefix="MIRROR", **inputs).changed == 0
-    assert transfer(client, converged.shell, EPSV, "download") is None
+    assert transfer(client.shell, converged.shell, EPSV, "download") is None
     converged.role(ftp_state="absent")
     assert converged.role(ftp_chain_prefix="MIRROR", **inputs).changed == 0
     converged.role()
@@ -129,14 +128,14 @@ def test_instance_of_another_prefix_is_left_alone(converged: Host, client: Any, 
     assert sorted(converged.rules().splitlines()) == sorted(before.splitlines())
 
 
-def test_passive_ports_come_from_the_server(converged: Host, client: Any) -> None:
+def test_passive_ports_come_from_the_server(converged: Host, client: Host) -> None:
     run = converged.role(ftp_passive_ports="auto")
     assert run.result("Compare the host with what is asked for")["passive_ports"] == {
         "ports": "50000:50099",
         "source": "pasv_min_port and pasv_max_port of vsftpd in /etc/vsftpd.conf",
     }
     assert [line for line in converged.lines("FTP-DATA-IN") if "--dport 50000:50099" in line]
-    assert transfer(client, converged.shell, EPSV, "download") is None
+    assert transfer(client.shell, converged.shell, EPSV, "download") is None
 
 
 def test_warnings_name_the_rule(converged: Host) -> None:
@@ -187,40 +186,40 @@ POSITIONS: list[tuple[str, list[str], dict[str, object], int]] = [
     ("firewall", "inputs", "place"), [case[1:] for case in POSITIONS], ids=[case[0] for case in POSITIONS]
 )
 def test_jump_has_its_place(
-    converged: Host, client: Any, firewall: list[str], inputs: dict[str, object], place: int
+    converged: Host, client: Host, firewall: list[str], inputs: dict[str, object], place: int
 ) -> None:
     host = converged
     host.shell.check_output("iptables -F INPUT")
     for rule in firewall:
         host.shell.check_output(f"iptables {rule}")
     others = host.lines("INPUT")
-    assert transfer(client, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
+    assert transfer(client.shell, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
     host.role(**inputs)
     assert host.lines("INPUT") == [*others[:place], JUMP, *others[place:]]
-    assert transfer(client, host.shell, EPSV, "download") is None
-    assert transfer(client, host.shell, PORT, "listing") is None
+    assert transfer(client.shell, host.shell, EPSV, "download") is None
+    assert transfer(client.shell, host.shell, PORT, "listing") is None
 
 
-def test_jump_moves_before_a_new_drop(converged: Host, client: Any) -> None:
+def test_jump_moves_before_a_new_drop(converged: Host, client: Host) -> None:
     host = converged
     host.shell.check_output("iptables -I INPUT 2 -i eth0 -j DROP")
-    assert transfer(client, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
+    assert transfer(client.shell, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
     host.role()
     lines = host.lines("INPUT")
     assert lines[1:3] == [JUMP, "-A INPUT -i eth0 -j DROP"]
     assert lines.count(JUMP) == 1
-    assert transfer(client, host.shell, EPSV, "download") is None
+    assert transfer(client.shell, host.shell, EPSV, "download") is None
 
 
-def test_allowed_addresses_alone_are_served(converged: Host, client: Any) -> None:
+def test_allowed_addresses_alone_are_served(converged: Host, client: Host) -> None:
     host = converged
     host.role(ftp_allowed_addresses=["198.51.100.0/24"])
-    assert transfer(client, host.shell, EPSV, "download") is None
-    assert transfer(client, host.shell, PORT, "download") is None
+    assert transfer(client.shell, host.shell, EPSV, "download") is None
+    assert transfer(client.shell, host.shell, PORT, "download") is None
     assert "FTP" not in host.shell.check_output("ip6tables-save")
     host.role(ftp_allowed_addresses=["192.0.2.0/24", "2001:db8::/64"])
-    assert transfer(client, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
-    assert transfer(client, host.shell, WAYS[-1], "download") is None
+    assert transfer(client.shell, host.shell, EPSV, "download", BLOCKED_SECONDS) is not None
+    assert transfer(client.shell, host.shell, WAYS[-1], "download") is None
 
 
 def test_default_interface_is_that_of_the_default_route(converged: Host) -> None:
@@ -301,8 +300,8 @@ def ansible() -> Callable[..., str]:
 
     def run(host: Host, arguments: dict[str, str], *options: str) -> str:
         words = " ".join(f"{name}='{value}'" for name, value in arguments.items())
-        command = ["ansible", host.name, "--inventory", INVENTORY, "--module-name", "hostfw.conntrack.helper_rule"]
-        return subprocess.run([*command, "--args", words, *options], capture_output=True, text=True, check=False).stdout
+        command = ["ansible", host.name, "--module-name", "hostfw.conntrack.helper_rule"]
+        return host.lab.ansible(*command, "--args", words, *options).stdout
 
     return run
 

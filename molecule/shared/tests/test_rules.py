@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from lab.hosts import Host
 
 MARK = "hostfw.conntrack:"
 
@@ -103,9 +104,9 @@ def expected(table: str, mode: str, version: int) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("table", ["raw", "mangle", "filter"])
-def test_chains_have_their_rules_and_no_other(server: Any, settings: dict[str, Any], table: str, version: int) -> None:
+def test_chains_have_their_rules_and_no_other(server: Host, settings: dict[str, Any], table: str, version: int) -> None:
     for chain, rules in expected(table, settings["ftp_mode"], version).items():
-        found = server.iptables.rules(table, chain, version)
+        found = server.shell.iptables.rules(table, chain, version)
         order = list if table == "mangle" else sorted
         assert order(found[1:]) == order(rules)
         assert found[0] == f"-N {chain}"
@@ -133,9 +134,9 @@ GUARD = rule(
     ],
 )
 def test_jump_stands_once_behind_the_rules_of_others(
-    server: Any, table: str, chain: str, line: str, version: int
+    server: Host, table: str, chain: str, line: str, version: int
 ) -> None:
-    found = server.iptables.rules(table, chain, version)
+    found = server.shell.iptables.rules(table, chain, version)
     assert found.count(line) == 1
     ours = [other for other in found if MARK in other]
     assert line in ours
@@ -145,5 +146,5 @@ def test_jump_stands_once_behind_the_rules_of_others(
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("chain", ["INPUT", "FORWARD", "OUTPUT"])
-def test_policy_is_still_drop(server: Any, chain: str, version: int) -> None:
-    assert server.iptables.rules("filter", chain, version)[0] == f"-P {chain} DROP"
+def test_policy_is_still_drop(server: Host, chain: str, version: int) -> None:
+    assert server.shell.iptables.rules("filter", chain, version)[0] == f"-P {chain} DROP"

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from ftp import (
+from lab.ftp import (
     BLOCKED_SECONDS,
     OPERATIONS,
     SECONDS,
@@ -18,7 +18,8 @@ from ftp import (
     narrow_transfer,
     transfers,
 )
-from sockets import background, listener, reaches, wait_for_sockets
+from lab.hosts import Host
+from lab.sockets import background, listener, reaches, wait_for_sockets
 
 SESSION = """
 import ftplib, time
@@ -29,13 +30,13 @@ time.sleep(20)
 
 
 @pytest.fixture(scope="session")
-def attempts(server: Any, client: Any, settings: dict[str, Any]) -> dict[tuple[Way, str], str | None]:
+def attempts(server: Host, client: Host, settings: dict[str, Any]) -> dict[tuple[Way, str], str | None]:
     """What became of each operation in each way."""
     found = {}
     for passes, seconds in ((True, SECONDS), (False, BLOCKED_SECONDS)):
         ways = [way for way in WAYS if (settings["ftp_mode"] in (way.mode, "both")) is passes]
         if ways:
-            found.update(transfers(client, server, product(ways, OPERATIONS), seconds))
+            found.update(transfers(client.shell, server.shell, product(ways, OPERATIONS), seconds))
     return found
 
 
@@ -53,21 +54,21 @@ def test_transfer_passes_in_the_modes_asked_for_and_in_no_other(
         assert "(0 bytes arrived)" in failure, "it was slow, but passed"
 
 
-def test_others_ports_stay_reachable(server: Any, client: Any) -> None:
-    with listener(server, 22):
-        assert reaches(client, server, 4, 22, seconds=10)
-        assert reaches(client, server, 6, 22, seconds=10)
+def test_others_ports_stay_reachable(server: Host, client: Host) -> None:
+    with listener(server.shell, 22):
+        assert reaches(client.shell, server.shell, 4, 22, seconds=10)
+        assert reaches(client.shell, server.shell, 6, 22, seconds=10)
 
 
 @pytest.mark.parametrize("ip_version", [4, 6])
 @pytest.mark.parametrize("source_port", [0, 20, 21])
 def test_port_that_no_session_announced_stays_closed(
-    server: Any, client: Any, ip_version: int, source_port: int
+    server: Host, client: Host, ip_version: int, source_port: int
 ) -> None:
-    session = SESSION.format(address=address(server, ip_version))
-    with listener(server, 34567), background(client, "python3 -c %s", session):
-        wait_for_sockets(server, "established", "sport = :21")
-        assert not reaches(client, server, ip_version, 34567, source_port)
+    session = SESSION.format(address=address(server.shell, ip_version))
+    with listener(server.shell, 34567), background(client.shell, "python3 -c %s", session):
+        wait_for_sockets(server.shell, "established", "sport = :21")
+        assert not reaches(client.shell, server.shell, ip_version, 34567, source_port)
 
 
 IRC_SERVER = """
@@ -89,23 +90,24 @@ time.sleep(15)
 """
 
 
-def test_port_that_another_helper_expects_stays_closed(server: Any, client: Any) -> None:
+def test_port_that_another_helper_expects_stays_closed(server: Host, client: Host) -> None:
     def announced() -> int:
-        rules = server.check_output("iptables -L INPUT --numeric --verbose --exact")
+        rules = server.shell.check_output("iptables -L INPUT --numeric --verbose --exact")
         return int(next(line for line in rules.splitlines() if "announced by IRC" in line).split()[0])
 
-    with listener(server, 5555), background(client, "python3 -c %s", IRC_SERVER):
-        wait_for_sockets(client, "listening", "sport = :6667")
-        with background(server, "python3 -c %s", IRC_CLIENT.format(peer=address(client, 4))):
-            wait_for_sockets(client, "established", "sport = :6667")
+    with listener(server.shell, 5555), background(client.shell, "python3 -c %s", IRC_SERVER):
+        wait_for_sockets(client.shell, "listening", "sport = :6667")
+        with background(server.shell, "python3 -c %s", IRC_CLIENT.format(peer=address(client.shell, 4))):
+            wait_for_sockets(client.shell, "established", "sport = :6667")
             time.sleep(0.5)
             before = announced()
-            assert not reaches(client, server, 4, 5555)
+            assert not reaches(client.shell, server.shell, 4, 5555)
             assert announced() > before, "the connection was not one that the helper expected"
 
 
-def test_path_mtu_is_discovered(server: Any, client: Any, router: Any, settings: dict[str, Any]) -> None:
+def test_path_mtu_is_discovered(server: Host, client: Host, router: Host, settings: dict[str, Any]) -> None:
     ways = [way for way in WAYS if settings["ftp_mode"] in (way.mode, "both")]
-    found = {str(way): narrow_transfer(client, server, router, way) for way in ways}
-    found |= {f"control IPv{version}": narrow_status(client, server, router, version) for version in (4, 6)}
+    hosts = client.shell, server.shell, router.shell
+    found = {str(way): narrow_transfer(*hosts, way) for way in ways}
+    found |= {f"control IPv{version}": narrow_status(*hosts, version) for version in (4, 6)}
     assert set(found.values()) == {None}, found

@@ -1,0 +1,132 @@
+"""A host with another program in charge of its rules, and what is seen there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, site, transfers
+from lab.hosts import PROGRAMS, Host, Lab
+from lab.verdict import check, tried, words
+
+LAB = Lab()
+CLIENT = LAB.host("client").shell
+UNIT = "hostfw-conntrack-FTP"
+# The figures of the summary: the program, the event, what passed, and how many foreign rules changed.
+FIGURES: list[tuple[str, str, str, str]] = []
+
+CLEAN = """
+set -e
+systemctl stop 'hostfw-conntrack-*'
+rm -rf /etc/hostfw-conntrack /etc/systemd/system/*hostfw-conntrack* /etc/systemd/system/*/hostfw-conntrack-*
+rm -f /etc/modules-load.d/hostfw-conntrack-* /usr/share/netfilter-persistent/plugins.d/*hostfw-conntrack*
+systemctl daemon-reload
+nft flush ruleset
+until ipset destroy; do sleep 0.1; done
+"""
+
+
+@dataclass
+class Program:
+    """A program with rules of its own on a host.
+
+    - units: those of its services
+    - at: where the client finds the FTP server, where that is another host
+    """
+
+    name: str
+    host: Host
+    units: tuple[str, ...] = ()
+    at: Site | None = None
+    server: Any = None
+    # The rules as they are to stay: those of others and, with the role, ours.
+    others: list[str] = field(default_factory=list)
+    ours: list[str] = field(default_factory=list)
+
+    def run(self, *commands: str) -> str:
+        """Run commands on the host, and wait until systemd has done what they brought about."""
+        printed = []
+        for command in commands:
+            done = self.host.shell.run(command)
+            journal = "" if done.rc == 0 else self.host.shell.run("journalctl --no-pager --lines 40").stdout
+            assert done.rc == 0, f"{command}\n{done.stdout}{done.stderr}{journal}"
+            printed.append(str(done.stdout))
+        self.settle()
+        return "\n".join(printed)
+
+    def settle(self) -> None:
+        """Wait until systemd has nothing to do."""
+        while self.host.shell.check_output("systemctl list-jobs --no-legend"):
+            time.sleep(0.1)
+
+    def clean(self) -> None:
+        """Stop the program, and remove all rules and whatever is of the role."""
+        for unit in self.units:
+            self.host.shell.run(f"systemctl disable --now {unit}")
+        self.run(CLEAN)
+
+    def rules(self, *, ours: bool) -> list[str]:
+        """Return our rules, or those of others, each with its program and table."""
+        found = []
+        for program, saved in zip(PROGRAMS, self.host.save()):
+            table = ""
+            for line in re.sub(r" \[\d+:\d+\]$", "", saved, flags=re.MULTILINE).splitlines():
+                table = line if line.startswith("*") else table
+                # The role makes the tables that it needs.
+                unused = line.startswith(("#", "*", "COMMIT")) or re.fullmatch(r":\w+ ACCEPT", line)
+                if not unused and ours is bool(re.search(r"\b(FTP|HOSTFW)-[A-Z]", line)):
+                    found.append(f"{program} {table} {line}")
+        return found
+
+    def role(self, **inputs: object) -> None:
+        """Run the role; from now on its rules are to stay."""
+        self.host.role(**inputs)
+        self.ours = self.rules(ours=True)
+        assert len(set(self.ours)) == len(self.ours)
+
+    def tried(self, seconds: int) -> list[str | None]:
+        """Try every operation in every way."""
+        server = self.server or self.host.shell
+        keys = product(WAYS, OPERATIONS)
+        return list(transfers(CLIENT, server, keys, seconds, self.at or site(server)).values())
+
+    def passes(self, event: str) -> None:
+        """Check that FTP passes, and that the rules of both are there once and as they were."""
+        found = self.tried(SECONDS)
+        changed = set(self.rules(ours=False)) ^ set(self.others)
+        self.note(event, found, len(changed))
+        assert set(found) == {None}
+        assert self.rules(ours=False) == self.others
+        assert sorted(self.rules(ours=True)) == sorted(self.ours)
+
+    def blocked(self, event: str) -> None:
+        """Check that nothing passes."""
+        found = self.tried(BLOCKED_SECONDS)
+        self.note(event, found)
+        assert None not in found
+
+    def verdict(self, symptom: str, **inputs: object) -> None:
+        """Check that ftp_check says why FTP does not pass, or will not."""
+        to = {"to": self.at.addresses[4]} if self.at else {}
+        before = self.host.rules()
+        code, lines = check(LAB, self.host.name, ftp_verify=tried(self.host, **to), **inputs)
+        said = "\n".join(lines)
+        assert code == 2
+        assert all(part in said for part in words(symptom)), said
+        assert self.host.rules() == before
+
+    def note(self, event: str, found: Iterable[str | None], changed: int | None = None) -> None:
+        """Put a line into the figures of the summary."""
+        found = list(found)
+        figures = f"{found.count(None)} of {len(found)}", "" if changed is None else str(changed)
+        FIGURES.append((self.name, event, *figures))
+
+
+def quoted(text: str, path: str) -> str:
+    """Return the command that writes a file."""
+    return f"printf %s {shlex.quote(text)} > {path}"
