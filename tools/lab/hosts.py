@@ -22,8 +22,9 @@ SHARED = PROJECT / "molecule/shared"
 CONVERGE = SHARED / "converge.yml"
 # The site's firewall.
 FOREIGN = [(SHARED / f"files/firewall.{ip_version}").read_text(encoding="utf-8") for ip_version in ("ipv4", "ipv6")]
-# No rule at all.
-OPEN = ["".join(f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "nat", "filter"))] * 2
+# No firewall; the rules of table nat by which Docker resolves the names of hosts can stay.
+OPEN = ["".join(f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "filter"))] * 2
+NO_NAT = "*nat\nCOMMIT\n"
 MARKED = "-m connmark ! --mark 0x0/0x30000000"
 JUMP = f'-A INPUT -i eth0 {MARKED} -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
 PROGRAMS = ("iptables", "ip6tables")
@@ -178,7 +179,7 @@ class Host:
 
     def open(self) -> None:
         """Remove all rules and sets."""
-        self.load(OPEN)
+        self.load([rules + NO_NAT for rules in OPEN])
         # The kernel lets go of a set some time after the last rule that uses it.
         self.shell.check_output("until ipset destroy; do sleep 0.1; done")
 

@@ -19,7 +19,7 @@ from generator import WORDS, Firewall
 from lab.agent import Agent
 from lab.desired import options
 from lab.ftp import CURL, WAYS, Way
-from lab.hosts import OPEN, PROGRAM, Lab
+from lab.hosts import NO_NAT, OPEN, PROGRAM, Lab
 
 ADDRESSES = {
     "near": {4: "198.51.100.2", 6: "2001:db8::2"},
@@ -77,7 +77,7 @@ class Site:
     def load(self, texts: dict[int, str]) -> dict[int, str]:
         """Replace all rules and sets; return what iptables-save prints of them."""
         for program, rules in zip(PROGRAM.values(), OPEN):
-            self.site.run(f"{program}-restore", rules)
+            self.site.run(f"{program}-restore", rules + NO_NAT)
         self.site.run("n=0; until ipset destroy 2>/dev/null; do n=$((n+1)); [ $n -lt 100 ] || exit 1; sleep 0.1; done")
         for ip_version, words in WORDS.items():
             family = "inet" if ip_version == 4 else "inet6"
