@@ -107,10 +107,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import TABLES
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _commands, _gates, _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _commands, _host
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _info
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _gates, _info
 
 
 def main() -> None:
@@ -137,13 +137,14 @@ def main() -> None:
     nft, unseen = _commands.nftables(module)
     for warning in unseen:
         module.warn(warning)
+    rules += _info.native_counters(nft, prefix)
     module.exit_json(
         changed=False,
         kernel=_host.release(),
         helper={
             "ready": ready,
             "missing": "" if ready else _host.module_missing(_host.HELPER, _host.release()) or "",
-            "assigned": sum(rule["packets"] for rule in rules if "--helper" in rule["rule"].partition("-j CT ")[2]),
+            "assigned": sum(rule["packets"] for rule in rules if _info.assigns(rule["rule"])),
         },
         variant=variant,
         tools=_info.tools(current, nft, firewalld_runs=_gates.firewalld()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ftp_plan
-short_description: Plan what lets FTP through a host's iptables firewall
+short_description: Plan what lets FTP through a host's firewall
 version_added: 0.1.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
@@ -19,7 +19,7 @@ description:
 requirements:
   - Python 3.9 or newer on the host
   - root, or the capability NET_ADMIN
-  - iptables; it may be among the packages to install
+  - iptables, which may be among the packages to install; or nft with JSON, where native nftables rules filter
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
@@ -170,8 +170,8 @@ options:
     version_added: 1.1.0
   ignore_conflicts:
     description:
-      - Whether to go on, with a warning, where firewalld or native nftables rules drop what iptables accepts. Else
-        the module fails, and says how to let FTP pass there.
+      - Whether to go on, with a warning, where firewalld runs, or where nftables drops FTP before connections are
+        tracked. Else the module fails, and says how to let FTP pass there.
     type: bool
     default: false
   state:
@@ -346,6 +346,12 @@ enable:
   elements: str
   returned: success
   sample: [hostfw-conntrack-FTP.service]
+gates:
+  description: Who drops FTP unless it is let through. A packet must pass all of them.
+  type: list
+  elements: str
+  returned: success, but not with O(role.undo)
+  sample: [iptables, ip6tables, nftables inet filter input]
 inputs:
   description:
     - The options on which a probe of FTP rests, in one form. Of O(ip_versions), those over which the addresses let FTP
@@ -408,12 +414,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options, _servers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options, _servers
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, TABLES, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import (
     _commands,
-    _gates,
     _host,
     _instances,
     _stores,
@@ -421,7 +426,50 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._host import (
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _extensions, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _plan, _warnings
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset as _nftables
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import Tables
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import (
+    _boot,
+    _gates,
+    _native,
+    _plan,
+    _warnings,
+)
+
+ARGUMENTS: dict[str, Any] = {
+    "side": {"type": "str", "default": "server", "choices": list(_options.SIDES)},
+    "mode": {"type": "str", "default": "both", "choices": list(_options.MODES)},
+    "interface": {"type": "list", "elements": "str", "default": []},
+    "out_interface": {"type": "list", "elements": "str", "default": []},
+    "nat": {"type": "bool", "default": False},
+    "control_ports": {"type": "list", "elements": "str", "default": ["21"]},
+    "data_port": {"type": "str", "default": "auto"},
+    "active_ports": {"type": "str", "default": "auto"},
+    "passive_ports": {"type": "str", "default": "auto"},
+    "public_address": {"type": "str", "default": "auto"},
+    "tls": {"type": "bool", "default": False},
+    "allowed_addresses": {"type": "list", "elements": "str", "default": []},
+    "server_addresses": {"type": "list", "elements": "str", "default": []},
+    "ip_versions": {"type": "list", "elements": "str", "default": list(_options.IP_VERSIONS)},
+    "position": {"type": "str", "default": "auto", "choices": list(_options.POSITIONS)},
+    "chain_prefix": {"type": "str", "default": "FTP"},
+    "connmark": {"type": "str", "default": "0x30000000"},
+    "persistent": {"type": "bool", "default": True},
+    "restore_after": {"type": "list", "elements": "str", "default": []},
+    "ignore_conflicts": {"type": "bool", "default": False},
+    "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
+    "role": {
+        "type": "dict",
+        "default": {},
+        "apply_defaults": True,
+        "options": {
+            "ip_versions_together": {"type": "bool", "default": False},
+            "undo": {"type": "dict"},
+            "earlier": {"type": "dict", "default": {}},
+            "variables": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+}
 
 # What this run has warned of.
 WARNED: list[dict[str, Any]] = []
@@ -566,9 +614,14 @@ def near(module: AnsibleModule, current: dict[str, _ruleset.Ruleset]) -> Near:
     return Near(networks, sets_with(networks, "".join(texts)))
 
 
-def add_packages(module: AnsibleModule, options: Options, packages: list[str], load: list[str]) -> None:
-    """Add the packages of other programs that are missing, and fail where none can be installed."""
-    live = options.live and options.state == "present"
+def add_packages(module: AnsibleModule, desired: Desired, packages: list[str], load: list[str]) -> None:
+    """Add the packages of other programs that are missing, and fail where none can be installed.
+
+    :arg desired: what iptables is to have
+    """
+    live = bool(desired.live_sets)
+    if not desired.any:
+        packages.clear()
     for program, package, needed in (("modprobe", "kmod", bool(load)), ("ipset", "ipset", live)):
         if needed and module.get_bin_path(program, opt_dirs=_commands.SBIN) is None:
             packages.append(package)
@@ -579,12 +632,10 @@ def add_packages(module: AnsibleModule, options: Options, packages: list[str], l
         )
 
 
-def check(module: AnsibleModule, desired: Desired, plan: _plan.Plan) -> None:
+def check(module: AnsibleModule, desired: Desired, tables: Tables, plan: _plan.Plan) -> None:
     """Fail where nothing can be done, or where it would be in vain."""
     wanted = desired.options.state == "present"
-    nft, unseen = _commands.nftables(module) if wanted else ("", [])
-    warn(module, unseen)
-    in_charge = _gates.conflicts(desired, nft, firewalld_runs=_gates.firewalld()) if wanted else []
+    in_charge = _gates.conflicts(desired, tables, firewalld_runs=_gates.firewalld()) if wanted else []
     ignored = in_charge if module.params["ignore_conflicts"] else []
     warn(module, (Finding("ignored-conflict", conflict=conflict, of=conflict.id) for conflict in ignored))
     stop(module, plan.conflicts + ([] if ignored else in_charge))
@@ -649,6 +700,14 @@ def leave(
     )
 
 
+def printed(module: AnsibleModule, chain: str) -> str:
+    """Return what nft prints of a chain with handles."""
+    _code, out, _err = module.run_command(
+        [module.get_bin_path("nft", required=True, opt_dirs=_commands.SBIN), "-s", "-a", "list", "chain", chain]
+    )
+    return str(out)
+
+
 def modules_to_load(module: AnsibleModule, options: Options) -> list[str]:
     """Return the kernel modules that are neither loaded nor built in."""
     release = _host.release()
@@ -662,74 +721,47 @@ def modules_to_load(module: AnsibleModule, options: Options) -> list[str]:
     return load
 
 
+def understand(module: AnsibleModule, addresses: list[str]) -> tuple[Options, list[_servers.Server], str]:
+    """Return the options, the FTP servers of the host, and where the passive ports come from.
+
+    :arg addresses: those of the host
+    :raises ValueError: for bad values
+    """
+    inputs: dict[str, Any] = module.params
+    wanted = inputs["state"] == "present"
+    names, defaults = _host.interfaces(), _host.default_interfaces()
+    servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
+    narrow = _servers.narrow(inputs, servers)
+    inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
+    inputs["public_address"] = _servers.public_address(inputs, servers, [*addresses, *names])
+    standing = standing_interfaces(module, names, defaults) if wanted else ()
+    options = _options.parse(inputs, names, defaults, _host.local_ports() or _options.HIGH_PORTS, standing)
+    if wanted:
+        _options.check_public_address(options, narrow)
+    return options, servers, source
+
+
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "side": {"type": "str", "default": "server", "choices": list(_options.SIDES)},
-            "mode": {"type": "str", "default": "both", "choices": list(_options.MODES)},
-            "interface": {"type": "list", "elements": "str", "default": []},
-            "out_interface": {"type": "list", "elements": "str", "default": []},
-            "nat": {"type": "bool", "default": False},
-            "control_ports": {"type": "list", "elements": "str", "default": ["21"]},
-            "data_port": {"type": "str", "default": "auto"},
-            "active_ports": {"type": "str", "default": "auto"},
-            "passive_ports": {"type": "str", "default": "auto"},
-            "public_address": {"type": "str", "default": "auto"},
-            "tls": {"type": "bool", "default": False},
-            "allowed_addresses": {"type": "list", "elements": "str", "default": []},
-            "server_addresses": {"type": "list", "elements": "str", "default": []},
-            "ip_versions": {"type": "list", "elements": "str", "default": list(_options.IP_VERSIONS)},
-            "position": {"type": "str", "default": "auto", "choices": list(_options.POSITIONS)},
-            "chain_prefix": {"type": "str", "default": "FTP"},
-            "connmark": {"type": "str", "default": "0x30000000"},
-            "persistent": {"type": "bool", "default": True},
-            "restore_after": {"type": "list", "elements": "str", "default": []},
-            "ignore_conflicts": {"type": "bool", "default": False},
-            "state": {"type": "str", "default": "present", "choices": list(_options.STATES)},
-            "role": {
-                "type": "dict",
-                "default": {},
-                "apply_defaults": True,
-                "options": {
-                    "ip_versions_together": {"type": "bool", "default": False},
-                    "undo": {"type": "dict"},
-                    "earlier": {"type": "dict", "default": {}},
-                    "variables": {"type": "list", "elements": "str", "default": []},
-                },
-            },
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     # The process ends before any of this is garbage, and with many rules it would be looked for all the time.
     gc.disable()
-    inputs: dict[str, Any] = module.params
-    role = inputs["role"]
-    wanted = inputs["state"] == "present"
-    asked = inputs["passive_ports"]
+    role = module.params["role"]
+    wanted = module.params["state"] == "present"
+    asked = module.params["passive_ports"]
     addresses = _host.addresses()
     try:
-        servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
-        narrow = _servers.narrow(inputs, servers)
-        inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
-        inputs["public_address"] = _servers.public_address(inputs, servers, [*addresses, *_host.interfaces()])
-        names, defaults = _host.interfaces(), _host.default_interfaces()
-        options = _options.parse(
-            inputs,
-            names,
-            defaults,
-            _host.local_ports() or _options.HIGH_PORTS,
-            standing_interfaces(module, names, defaults) if wanted else (),
-        )
-        if wanted:
-            _options.check_public_address(options, narrow)
+        options, servers, source = understand(module, addresses)
         instances = _instances.together(role["earlier"], options)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
     current, packages = read(module, options)
     sets = read_sets(module, options)
-    before = _plan.snapshot(options.prefix, current, sets) | {"files": _boot.read(options.prefix)}
+    text, unseen = _commands.nftables(module)
+    warn(module, unseen)
+    tables = _nftables.parse(text)
+    before = _plan.snapshot(options.prefix, current, sets, tables) | {"files": _boot.read(options.prefix)}
     systemd = Path("/", _boot.SYSTEMD).is_dir()
     plugins = Path("/", _boot.PLUGINS).is_dir()
     stores = _stores.read()
@@ -737,24 +769,26 @@ def main() -> None:
     has_ipset = module.get_bin_path("ipset", opt_dirs=_commands.SBIN) is not None
     kept = _stores.sets(options.prefix, stores) if has_ipset else []
     if role["undo"]:
-        plan = _plan.undo(options.prefix, role["undo"], current, sets, kept)
+        plan = _plan.undo(options.prefix, role["undo"], current, sets, tables, kept)
         needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
         files = _boot.changes(options.prefix, {**needed, **role["undo"]["files"]}, systemd=systemd)
         leave(module, plan, files, [], [], before)
-    desired = _desired.of(options)
+    networks = near(module, current) if wanted else None
+    desired, share = _gates.share(options, current, tables, networks)
     load = modules_to_load(module, options) if wanted else []
-    add_packages(module, options, packages, load)
+    add_packages(module, share.iptables, packages, load)
     plan = _plan.plan(
-        desired,
+        share.iptables,
         current,
         sets,
         together=role["ip_versions_together"],
         kept=kept,
-        near=near(module, current) if wanted else None,
+        near=networks,
     )
-    check(module, desired, plan)
+    plan.add_native(options.prefix, tables, share.own, share.parts)
+    check(module, desired, tables, plan)
     if wanted and plan.changed and "iptables" not in packages:
-        check_extensions(module, desired)
+        check_extensions(module, share.iptables)
     warn(module, of_inputs(module, options, current))
     warnings = _warnings.warnings(options, current, servers) + _stores.warnings(desired, stores)
     for ip_version, site in plan.sites.items():
@@ -763,7 +797,8 @@ def main() -> None:
         warnings += _servers.unbounded(servers)
     warn(module, warnings)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
-    wanted_files = _boot.files(desired, plan, loadable, systemd=systemd, plugins=plugins, kept=kept)
+    native = _native.files(share.own, share.parts, tables, lambda chain: printed(module, chain))
+    wanted_files = _boot.files(share.iptables, plan, loadable, native, systemd=systemd, plugins=plugins, kept=kept)
     files = _boot.changes(options.prefix, wanted_files, systemd=systemd)
     leave(
         module,
@@ -775,6 +810,7 @@ def main() -> None:
         passive_ports={"ports": options.passive_ports, "source": source},
         public_address=options.public_address or "none",
         addresses=addresses,
+        gates=share.names + (["firewalld"] if wanted and _gates.firewalld() else []),
         inputs=_options.understood(options),
         instances=instances,
     )

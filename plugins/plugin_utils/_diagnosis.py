@@ -62,7 +62,9 @@ class Case:
     def _total(self, rules: Iterable[Mapping[str, Any]], words: str) -> int:
         version = self.probe.get("ip_version")
         return sum(
-            rule["packets"] for rule in rules if rule["ip_version"] == version and re.search(words, rule["words"])
+            rule["packets"]
+            for rule in rules
+            if rule["ip_version"] in (version, "both") and re.search(words, rule["words"])
         )
 
     @property
@@ -129,12 +131,13 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         applies=lambda case: "firewalld-drops" in case.found,
     ),
     Diagnosis(
-        id="nftables-drop",
-        symptom="Iptables shows the right rules, and nothing passes",
-        look="nft list ruleset shows a base chain with policy drop beside those of iptables",
-        cause="native nftables rules drop FTP: a packet must be accepted by every base chain on its hook",
-        cure="add the rules that the role's error names to that chain, then set ftp_ignore_conflicts: true",
-        applies=lambda case: bool({"nftables-drops", "nftables-drops-early"} & case.found),
+        id="nftables-drop-early",
+        symptom="The role stops, as a chain of nftables drops before the kernel knows the connection",
+        look="nft list ruleset shows a base chain at prerouting with a priority of -200 or less that drops",
+        cause="nftables rules drop FTP where nobody can tell its data connections from others yet",
+        cure="give that chain a priority above -200 (raw is -300, mangle -150), or let it drop no FTP and set "
+        "ftp_ignore_conflicts: true",
+        applies=lambda case: "nftables-drops-early" in case.found,
     ),
     Diagnosis(
         id="kernel-without-helper",

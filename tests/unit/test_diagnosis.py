@@ -72,8 +72,8 @@ HELPED = {"gets the": 2, "port 21: client opens": 9, "port 21: server answers": 
 HOSTS: list[tuple[str, Case]] = [
     ("(its issue 1049)", Case({}, stopped(Finding("firewalld-drops", how="")))),
     (
-        "Iptables shows the right rules",
-        Case({}, stopped(Finding("nftables-drops", chain="in", family="inet", table="site", commands="nft ..."))),
+        "before the kernel knows the connection",
+        Case({}, stopped(Finding("nftables-drops-early", chain="in", family="inet", table="site", priority=-200))),
     ),
     ("neither loaded nor built in", Case({}, stopped(Finding("helper-missing", module="nf_conntrack_ftp", reason="")))),
     ("ufw allow 21/tcp", Case({}, {"converged": False}, info({}, tools=["ufw"]))),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _gates
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _gates, _native
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
@@ -50,10 +51,25 @@ def nft(
     return json.dumps({"nftables": items})
 
 
-def found(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
+def desired(**inputs: object) -> _desired.Desired:
+    """Return what an instance is to have."""
+    return _desired.of(_options.parse({**DEFAULTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"]))
+
+
+def conflicts(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
     """Return the conflicts."""
-    options = _options.parse({**DEFAULTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"])
-    return _gates.conflicts(_desired.of(options), text, firewalld_runs=firewalld)
+    return [*_gates.conflicts(desired(**inputs), _ruleset.parse(text), firewalld_runs=firewalld)]
+
+
+def found(text: str, **inputs: object) -> list[str]:
+    """Return the base chains that drop FTP."""
+    return [gate.chain for gate in _native.gates(desired(**inputs), _ruleset.parse(text))]
+
+
+def commands(text: str, **inputs: object) -> list[str]:
+    """Return what lets FTP through them."""
+    tables = _ruleset.parse(text)
+    return _native.commands("FTP", tables, _native.parts(desired(**inputs), tables))
 
 
 @pytest.mark.parametrize(
@@ -81,10 +97,9 @@ def found(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
     ],
 )
 def test_base_chain_that_drops(text: str) -> None:
-    (conflict,) = found(text)
-    assert conflict.startswith("chain entry of the nftables table ")
-    assert "nft 'insert rule " in conflict
-    assert conflict.endswith("and then set ftp_ignore_conflicts to true")
+    assert found(text) == ["entry"]
+    assert [line for line in commands(text) if " jump FTP-" in line]
+    assert not conflicts(text)
 
 
 @pytest.mark.parametrize(
@@ -114,37 +129,45 @@ def test_no_false_alarm(text: str) -> None:
 
 def test_version_that_is_not_asked_for() -> None:
     assert found(nft(policy="drop", family="ip6"), ip_versions=["ipv4"]) == []
-    assert found(nft(policy="drop"), firewalld=True, allowed_addresses=[], ip_versions=["ipv4"]) != []
+    assert conflicts(nft(policy="drop"), firewalld=True, allowed_addresses=[], ip_versions=["ipv4"]) != []
 
 
 def test_gateway_is_about_forward() -> None:
     inputs = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
-    (conflict,) = found(nft(policy="drop", hook="forward"), **inputs)
     assert (
-        'insert rule inet own entry iifname "eth0" oifname "eth1" ct mark and 0x30000000 != 0x0 tcp dport 21 '
-        "ct state new,established accept" in conflict
-    )
+        'add rule inet own entry iifname "eth0" oifname "eth1" ct mark & 0x30000000 != 0x0 counter jump FTP-IN '
+        'comment "hostfw.conntrack: FTP from eth0 to eth1: client"'
+    ) in commands(nft(policy="drop", hook="forward"), **inputs)
     assert found(nft(policy="drop"), **inputs) == []
 
 
 def test_firewalld_is_named_alone() -> None:
-    (conflict,) = found(nft(REJECT, table="firewalld"), firewalld=True)
+    (conflict,) = conflicts(nft(REJECT, table="firewalld"), firewalld=True)
+    assert found(nft(REJECT, table="firewalld")) == []
     assert "ansible.posix.firewalld: {service: ftp, state: enabled, permanent: true, immediate: true}" in conflict
     assert "firewall-cmd --permanent --add-service=ftp && firewall-cmd --reload" in conflict
 
 
-def test_commands_accept_what_our_chains_accept() -> None:
-    (conflict,) = found(nft(policy="drop"), allowed_addresses=["192.0.2.0/24", "2001:db8::/32"], mode="active")
-    assert [line.strip() for line in conflict.splitlines() if "nft '" in line] == [
-        f"nft 'insert rule inet own entry iifname \"eth0\" ct mark and 0x30000000 != 0x0 {conditions} accept'"
-        for conditions in (
-            "ip saddr 192.0.2.0/24 tcp dport 21 ct state new,established",
-            'ip saddr 192.0.2.0/24 ct helper "ftp" tcp sport 1024-65535 tcp dport 20 ct state established',
-            "meta l4proto icmp ct state related",
-            "ip6 saddr 2001:db8::/32 tcp dport 21 ct state new,established",
-            'ip6 saddr 2001:db8::/32 ct helper "ftp" tcp sport 1024-65535 tcp dport 20 ct state established',
-            "meta l4proto ipv6-icmp ct state related",
-        )
+def test_chains_accept_what_those_of_iptables_accept() -> None:
+    lines = commands(nft(policy="drop"), allowed_addresses=["192.0.2.0/24", "2001:db8::/32"], mode="active")
+    assert [line.partition(" comment ")[0] for line in lines] == [
+        "add chain inet own FTP-IN",
+        "add chain inet own FTP-OUT",
+        "add chain inet own FTP-DATA-IN",
+        "add chain inet own FTP-DATA-OUT",
+        "add rule inet own FTP-IN ip saddr 192.0.2.0/24 tcp dport 21 ct state established,new counter accept",
+        'add rule inet own FTP-IN ip saddr 192.0.2.0/24 ct helper "ftp" counter jump FTP-DATA-IN',
+        "add rule inet own FTP-IN meta l4proto 1 ct state related counter accept",
+        "add rule inet own FTP-IN ip6 saddr 2001:db8::/32 tcp dport 21 ct state established,new counter accept",
+        'add rule inet own FTP-IN ip6 saddr 2001:db8::/32 ct helper "ftp" counter jump FTP-DATA-IN',
+        "add rule inet own FTP-IN meta l4proto 58 ct state related counter accept",
+        "add rule inet own FTP-OUT ip daddr 192.0.2.0/24 tcp sport 21 ct state established counter accept",
+        'add rule inet own FTP-OUT ip daddr 192.0.2.0/24 ct helper "ftp" counter jump FTP-DATA-OUT',
+        "add rule inet own FTP-OUT ip6 daddr 2001:db8::/32 tcp sport 21 ct state established counter accept",
+        'add rule inet own FTP-OUT ip6 daddr 2001:db8::/32 ct helper "ftp" counter jump FTP-DATA-OUT',
+        "add rule inet own FTP-DATA-IN tcp sport 1024-65535 tcp dport 20 ct state established counter accept",
+        "add rule inet own FTP-DATA-OUT tcp sport 20 tcp dport 1024-65535 ct state established,related counter accept",
+        'add rule inet own entry iifname "eth0" ct mark & 0x30000000 != 0x0 counter jump FTP-IN',
     ]
 
 
@@ -182,8 +205,7 @@ def printed(table: str) -> str:
 
 @pytest.mark.parametrize("table", sorted({item["table"]["name"] for item in REAL if "table" in item} - set(UNSEEN)))
 def test_real_firewall_that_drops_control_connections(table: str) -> None:
-    (conflict,) = found(printed(table), ip_versions=["ipv4"])
-    assert f" of the nftables table inet {table} drops what it does not accept " in conflict
+    assert found(printed(table), ip_versions=["ipv4"])
 
 
 @pytest.mark.parametrize(
@@ -205,24 +227,28 @@ def test_no_false_alarm_of_ports_and_maps(rule: list[dict[str, Any]]) -> None:
 
 
 def test_what_drops_before_connections_are_tracked() -> None:
-    (conflict,) = found(printed("t_pre"), ip_versions=["ipv4"])
+    (conflict,) = conflicts(printed("t_pre"), ip_versions=["ipv4"])
     assert "Give it a priority above -200" in conflict
-    assert "nft 'insert" not in conflict
+    assert commands(printed("t_pre"), ip_versions=["ipv4"]) == []
 
 
-def test_commands_before_routing_ask_for_no_mark() -> None:
-    (conflict,) = found(printed("t_prepol"), ip_versions=["ipv4"], mode="passive")
-    assert next(line.strip() for line in conflict.splitlines() if "nft '" in line) == (
-        "nft 'insert rule inet t_prepol pre iifname \"eth0\" tcp dport 21 ct state new,established accept'"
+def test_jump_before_routing_asks_for_no_mark() -> None:
+    lines = commands(printed("t_prepol"), ip_versions=["ipv4"], mode="passive")
+    assert lines[-1].partition(" comment ")[0] == (
+        'add rule inet t_prepol pre meta nfproto ipv4 iifname "eth0" counter jump FTP-IN'
     )
-    assert "ct mark" not in conflict
 
 
-def test_commands_for_a_gateway_ask_for_one_protocol_each() -> None:
-    gateway = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"]}
-    commands = "".join(found(nft(policy="drop", hook="output"), **gateway)).splitlines()
-    assert len([line for line in commands if "icmp" in line]) > 1
-    assert not [line for line in commands if "icmp" in line and "tcp" in line]
+def test_where_a_gate_cannot_tell_who_is_live_the_guard_drops_the_others() -> None:
+    tables = _ruleset.parse(printed("t_prepol"))
+    options = desired(tls=True, passive_ports="50000:50099", mode="passive", ip_versions=["ipv4"]).options
+    wanted, share = _gates.share(options, {}, tables, None)
+    assert [rule.comment for rule in wanted.rules["ipv4"].inside if rule.jump == "DROP"] == [
+        "hostfw.conntrack: FTPS passive data connection to ports 50000-50099: nobody who is live"
+    ]
+    accepts = [rule.text for rule in share.parts["inet", "t_prepol"].chains["FTP-IN"] if "50000" in rule.text]
+    assert "tcp dport 50000-50099 ct state new counter accept" in accepts[0]
+    assert "ct mark" not in accepts[0]
 
 
 PERMANENT = "firewall-cmd --permanent"
@@ -300,12 +326,12 @@ RELOAD = ["firewall-cmd --reload"]
     ],
 )
 def test_firewalld_lets_each_side_through(inputs: dict[str, Any], expected: list[str]) -> None:
-    (conflict,) = found("", firewalld=True, **inputs)
+    (conflict,) = conflicts("", firewalld=True, **inputs)
     assert [line.strip() for line in conflict.splitlines() if line.startswith("  firewall-cmd")] == expected
     assert ("ansible.posix.firewalld" in conflict) is (inputs == {})
 
 
 def test_firewalld_with_dnat_is_too_late() -> None:
     gateway = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"], "nat": True}
-    (conflict,) = found("", firewalld=True, **gateway)
+    (conflict,) = conflicts("", firewalld=True, **gateway)
     assert "(but not through a forward-port or DNAT of firewalld, after which its helper comes too late)" in conflict

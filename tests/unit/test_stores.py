@@ -221,5 +221,5 @@ def test_what_is_taken_back_leaves_the_set_that_saved_rules_name() -> None:
     host = Host().role(True, **FTPS)
     was = _plan.snapshot("FTP", Host().current, {})
     sets = {"FTP-LIVE-IPV4": "hash:ip inet", "FTP-LIVE-IPV6": "hash:ip inet6"}
-    finish = _plan.undo("FTP", was, host.current, sets, ["FTP-LIVE-IPV4"]).finish
+    finish = _plan.undo("FTP", was, host.current, sets, kept=["FTP-LIVE-IPV4"]).finish
     assert [item["argv"][1:] for item in finish if item["argv"][0] == "ipset"] == [["destroy", "FTP-LIVE-IPV6"]]

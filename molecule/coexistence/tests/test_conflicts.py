@@ -1,4 +1,4 @@
-"""Firewalls that drop whatever iptables accepts: firewalld and native nftables rules."""
+"""firewalld, which drops whatever iptables accepts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,6 @@ import yaml
 from lab.hosts import FOREIGN
 from program import LAB, Program, quoted
 
-NFTABLES = """
-table {table} {{
-  chain input {{
-    type filter hook input priority 0; policy drop
-    iif lo accept
-    meta l4proto ipv6-icmp accept
-    tcp dport 22 ct state new,established accept
-  }}
-  chain output {{
-    type filter hook output priority 0; policy drop
-    oif lo accept
-    meta l4proto ipv6-icmp accept
-    tcp sport 22 ct state established accept
-  }}
-}}
-"""
 ELSEWHERE = """
 systemd-run --unit elsewhere --property PrivateNetwork=yes dbus-run-session -- \
   sh -c 'DBUS_SYSTEM_BUS_ADDRESS=$DBUS_SESSION_BUS_ADDRESS exec firewalld --nofork --nopid'
@@ -110,22 +94,6 @@ def test_firewalld_can_be_ignored(host: Program) -> None:
     host.blocked("role")
     host.host.role(ftp_state="absent")
     assert not host.rules(ours=True)
-
-
-# The latter have the names of iptables' own.
-@pytest.mark.parametrize("tables", [("inet filter",), ("ip filter", "ip6 filter")], ids=" and ".join)
-def test_nftables_lets_ftp_through_by_what_the_error_names(host: Program, tables: tuple[str, ...]) -> None:
-    host.name = f"nftables, {' and '.join(tables)}"
-    for table in tables:
-        host.run(quoted(NFTABLES.format(table=table), "/tmp/native.nft"), "nft -f /tmp/native.nft")
-    host.blocked("nft -f")
-    host.verdict("Iptables shows the right rules, and nothing passes")
-    commands = [line for line in refusal(host).splitlines() if line.strip().startswith("nft ")]
-    ignored(host, *tables)
-    host.blocked("role, ignoring")
-    host.run(*commands)
-    host.ours = host.rules(ours=True)
-    host.passes("the commands that the error names")
 
 
 def test_what_drops_only_some_is_no_conflict(host: Program) -> None:

@@ -30,9 +30,6 @@ CONFLICTS = {
     "another one: {rule}",
     "firewalld-drops": "firewalld runs on this host, and drops what it does not allow whatever iptables accepts. Let "
     "it allow FTP, and leave this role out, by {how}\nor set ftp_ignore_conflicts to true to go on",
-    "nftables-drops": "chain {chain} of the nftables table {family} {table} drops what it does not accept whatever "
-    "iptables accepts. Let it accept FTP by\n{commands}\nand by the same in its configuration, and then set "
-    "ftp_ignore_conflicts to true",
     "nftables-drops-early": "chain {chain} of the nftables table {family} {table} drops what it does not accept before "
     "the kernel knows which connection it belongs to, so it cannot let FTP's data connections through alone. Give it a "
     "priority above {priority}, or let it drop no FTP, and then set ftp_ignore_conflicts to true",

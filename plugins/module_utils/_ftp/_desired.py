@@ -195,6 +195,11 @@ class Desired:
     rules: Mapping[str, Rules]
 
     @property
+    def any(self) -> bool:
+        """Whether there is anything that it is to have."""
+        return any(rules.jumps for rules in self.rules.values())
+
+    @property
     def chains(self) -> Chains:
         """The names of its chains."""
         return Chains(self.options.prefix)
@@ -215,14 +220,27 @@ class Desired:
         return self.options.position if jump.table == "filter" else "auto"
 
 
-def of(options: Options) -> Desired:
-    """Return what an instance is to have; of what is absent, nothing."""
+def of(options: Options, *, open_ports: bool = False) -> Desired:
+    """Return what an instance is to have; of what is absent, nothing.
+
+    :arg open_ports: whether a gate accepts the data connections that no helper announces from anybody, as it cannot
+        tell who is live; the guard then drops those of others
+    """
     rules = {ip_version: Rules() for ip_version in IP_VERSIONS}
     for ip_version in rules:
         if ends(options, ip_version):
-            parts = _inside(options, ip_version), _guard(options, ip_version), _jumps(options, ip_version)
+            parts = (
+                _inside(options, ip_version, open_ports=open_ports),
+                _guard(options, ip_version),
+                _jumps(options, ip_version),
+            )
             rules[ip_version] = Rules(*map(tuple, parts))
     return Desired(options, rules)
+
+
+def nothing(options: Options) -> Desired:
+    """Return what an instance is to have of iptables where it needs nothing of it."""
+    return Desired(options, {ip_version: Rules() for ip_version in IP_VERSIONS})
 
 
 def sent(rule: Rule, ends: Ends, sender: str) -> Rule:
@@ -251,7 +269,7 @@ def accept(options: Options, flow: Flow, sender: str, *, data: bool = False, end
     return sent(rule, ends, sender)
 
 
-def _inside(options: Options, ip_version: str) -> list[Rule]:
+def _inside(options: Options, ip_version: str, *, open_ports: bool) -> list[Rule]:
     """Return the rules inside the chains that are ours alone."""
     between = ends(options, ip_version)
     found: list[Rule] = []
@@ -276,6 +294,7 @@ def _inside(options: Options, ip_version: str) -> list[Rule]:
         found += _live(options, flow, ip_version)
     found += _icmp(options, ip_version)
     found += _marking(options, ip_version)
+    found += _closing(options, ip_version) if open_ports else []
     found += _let_in(options)
     return list(dict.fromkeys(found))
 
@@ -315,6 +334,19 @@ def _marking(options: Options, ip_version: str) -> list[Rule]:
             # Not a control connection, whose port may be among the passive ports.
             found += [sent(replace(let_in, connmark=mark.none), each, sender) for each in ends(options, ip_version)]
     return [*found, *_entry(options, "client"), *_entry(options, "server")]
+
+
+def _closing(options: Options, ip_version: str) -> list[Rule]:
+    """Return the rules that drop the data connections which only live peers may open, of all others."""
+    found = []
+    for flow in live_flows(options, ip_version):
+        if direction(options, flow.opened_by) == "IN":
+            opens = replace(accept(options, flow, flow.opened_by), table="mangle", chain=Chains(options.prefix).marking)
+            words = f"{OURS}{flow.words}: nobody who is live"
+            found.append(
+                replace(opens, jump="DROP", ctstate=(flow.opening,), connmark=marks(options).none, comment=words)
+            )
+    return found
 
 
 def _marking_control(options: Options, ip_version: str, ports: str) -> list[Rule]:

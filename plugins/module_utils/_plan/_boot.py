@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import (
     LIVE_SET,
@@ -35,6 +36,9 @@ OTHERS = (
     "firewalld.service docker.service ferm.service shorewall.service shorewall6.service csf.service lfd.service "
     "firewall.service"
 )
+
+# What nft reads, and the script, to bring back our tables and our part of the site's.
+NATIVE = ("nftables-ip", "nftables-ip6", "gates")
 
 # Firewalls that are not named here are in order before network-pre.target, too (systemd.special(7)).
 UNIT = f"""\
@@ -245,6 +249,49 @@ change() {
   done
 }
 
+# Prints the handle of the rule $1 in what nft prints of a chain, $2.
+handle() {
+  for other in $2; do
+    case "$other" in *"	$1 # handle "*) say "${other##* }" && return ;; esac
+  done
+}
+
+# Prints the commands by which nft puts back what is missing of our part in the site's tables, from the file gates.
+gates() {
+  there= chain= listing= hint=
+  while read -r line; do
+    case "$line" in
+      "table "*) nft list "$line" >/dev/null 2>&1 && there=yes || there= ;;
+      "chain "*)
+        chain="${line#chain }"
+        listing="$(nft --stateless --handle list chain "$chain" 2>/dev/null)" && known=yes || known=
+        ;;
+      "# "*) hint="${line#??}" ;;
+      "jump "*)
+        [ -n "$there" ] && [ -n "$known" ] || continue
+        # nft may print the rest in other words.
+        case "$listing" in *" comment ${line##* comment } # handle "*) continue ;; esac
+        place=
+        case "$hint" in "before "*) place="$(handle "${hint#before }" "$listing")" ;; esac
+        case "$hint" in
+          last) say "add rule $chain ${line#jump }" ;;
+          *) say "insert rule $chain ${place:+handle $place }${line#jump }" ;;
+        esac
+        ;;
+      *) [ -z "$there" ] || say "$line" ;;
+    esac
+  done <gates
+}
+
+for family in ip ip6; do
+  [ -f "nftables-$family" ] || continue
+  nft list table "$family" "hostfw-${PWD##*/}" >/dev/null 2>&1 || nft -f "nftables-$family"
+done
+if [ -f gates ]; then
+  change="$(gates)"
+  [ -z "$change" ] || say "$change" | nft -f -
+fi
+
 # Others may change rules at the same time.
 for program in iptables ip6tables; do
   [ -f "$program" ] || continue
@@ -292,6 +339,7 @@ def files(
     desired: Desired,
     plan: Plan,
     modules: Sequence[str],
+    native: Mapping[str, str] = MappingProxyType({}),
     *,
     systemd: bool,
     plugins: bool,
@@ -300,6 +348,7 @@ def files(
     """Return the files of an instance, by their paths without the first slash.
 
     :arg modules: those kernel modules of the instance that this kernel can load
+    :arg native: the texts for nftables, by the names of their files
     :arg systemd: whether systemd is in charge of the host
     :arg plugins: whether the host has netfilter-persistent
     :arg kept: the names of ipsets that are to be there although they are not asked for
@@ -317,6 +366,7 @@ def files(
         for ip_version, after in plan.after.items()
     }
     found = {f"{folder}/{program}": text for program, text in texts.items() if text}
+    found.update({f"{folder}/{name}": text for name, text in native.items()})
     found.update(sets)
     found[f"{folder}/restore"] = SCRIPT
     if plugins:
@@ -358,7 +408,7 @@ def paths(prefix: str) -> list[str]:
         f"etc/modules-load.d/hostfw-conntrack-{prefix}.conf",
         plugin(prefix),
         sets_plugin(prefix),
-        *(f"{folder}/{name}" for name in ("iptables", "ip6tables", "ipset", "restore")),
+        *(f"{folder}/{name}" for name in (*PROGRAMS.values(), *NATIVE, "ipset", "restore")),
     ]
 
 

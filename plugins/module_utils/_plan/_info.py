@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import GUARD, OURS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _gates
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import GUARD, OURS, Chains
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import comment_of, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rule import normal, text
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _own
 
 # How the names of their chains begin.
 TOOLS = {
@@ -41,10 +43,52 @@ def tools(current: Mapping[str, Ruleset], nft: str, *, firewalld_runs: bool, roo
     found = [tool for tool, start in TOOLS.items() if any(chain.startswith(start) for chain in chains)]
     if firewalld_runs and "firewalld" not in found:
         found.append("firewalld")
-    native = [chain for chain in _gates.parse(nft).values() if chain.hook]
-    found += [f"nftables {chain.family} {chain.table}" for chain in native if chain.table != "firewalld"]
+    native = [(family, table) for family, table, _name, _chain in _ruleset.base_chains(_ruleset.parse(nft))]
+    found += [
+        f"nftables {family} {table}"
+        for family, table in native
+        if table != "firewalld" and not table.startswith("hostfw-")
+    ]
     found += [name for name, path in STORES.items() if Path(root, path).is_file()]
     return list(dict.fromkeys(found))
+
+
+def assigns(rule: str) -> bool:
+    """Tell whether a rule assigns the helper, as iptables or nft prints it."""
+    return " -j CT --helper " in rule or " ct helper set " in rule
+
+
+def native_counters(printed: str, prefix: str) -> list[dict[str, Any]]:
+    """Return our rules in nftables with what they have counted, in the same form.
+
+    One that is for both IP versions has C(both).
+
+    :arg printed: what C(nft --json list ruleset) prints
+    """
+    names = [name for _table, name in Chains(prefix).all()]
+    found = []
+    for of in (item["rule"] for item in _ruleset.items(printed) if "rule" in item):
+        own = of["table"] == _own.name(prefix)
+        part = of["chain"] in names or any(name in str(of["expr"]) for name in names)
+        counted = next((each["counter"] for each in of["expr"] if "counter" in each), None)
+        if not (of.get("comment") or "").startswith(OURS) or not counted or not (own or part):
+            continue
+        said = text(normal(of["expr"]), of["comment"])
+        only = [version for version, word in (("ipv4", "ip "), ("ipv6", "ip6 ")) if f" {word}" in f" {said}"]
+        only += [version for version in ("ipv4", "ipv6") if f"meta nfproto {version}" in said]
+        of_family = {"ip": "ipv4", "ip6": "ipv6"}.get(of["family"])
+        found.append(
+            {
+                "ip_version": of_family or (only[0] if only else "both"),
+                "table": f"{of['family']} {of['table']}",
+                "chain": of["chain"],
+                "words": of["comment"].removeprefix(OURS),
+                "rule": said,
+                "packets": counted["packets"],
+                "bytes": counted["bytes"],
+            }
+        )
+    return found
 
 
 def counters(saved: str, ip_version: str, prefix: str) -> list[dict[str, Any]]:

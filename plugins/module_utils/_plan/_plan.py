@@ -32,6 +32,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule i
     target_of,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import Tables
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _native, _own
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._site import Site
 
 # Lines that a diff shows before and behind a change.
@@ -50,6 +52,7 @@ class Plan:
     - sets: the ipsets that prepare creates
     - conflicts: why nothing can be done
     - placing: whether nothing is to be done but to move jumps that let FTP pass, below foreign rules such as bans
+    - native_diff: what changes of nftables, as a unified diff
     - before, after: the rules of each IP version as they are, and as they will be
     - sites: the foreign rules of each IP version, as FTP meets them
     """
@@ -61,14 +64,36 @@ class Plan:
     finish: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[Finding] = field(default_factory=list)
     placing: bool = False
+    native_diff: str = ""
     before: Mapping[str, Ruleset] = field(default_factory=dict)
     after: dict[str, Ruleset] = field(default_factory=dict)
     sites: dict[str, Site] = field(default_factory=dict)
 
     @property
     def diff(self) -> str:
-        """What changes, as a unified diff of what iptables-save and ip6tables-save print."""
-        return "".join(_diff(ip_version, self.before[ip_version], after) for ip_version, after in self.after.items())
+        """What changes, as a unified diff of what iptables-save, ip6tables-save and nft print."""
+        diffs = [_diff(ip_version, self.before[ip_version], after) for ip_version, after in self.after.items()]
+        return "".join(diffs) + self.native_diff
+
+    def add_native(self, prefix: str, current: Tables, own: Tables, parts: _native.Parts) -> None:
+        """Add what is to be done to nftables, in one transaction: first where it lets FTP through, else last.
+
+        :arg own: the tables that the instance is to have
+        :arg parts: what it is to have in the site's tables
+        """
+        lines = [*_own.commands(current, own, prefix), *_native.commands(prefix, current, parts)]
+        if not lines:
+            return
+        command = _command("nft", "-f", "-", stdin="".join(f"{line}\n" for line in lines))
+        if own or parts:
+            self.prepare.insert(0, command)
+        else:
+            self.finish.append(command)
+        self.placing = False
+        here = {key: table for key, table in current.items() if key[1] == _own.name(prefix)}
+        old, new = _native.shown(here, _native.present(prefix, current)), _native.shown(own, parts)
+        diff = difflib.unified_diff(old, new, "nft before", "nft after", n=CONTEXT, lineterm="")
+        self.native_diff = "".join(f"{line}\n" for line in diff)
 
     @property
     def changed(self) -> bool:
@@ -132,16 +157,20 @@ def plan(
     return result
 
 
-def snapshot(prefix: str, current: Mapping[str, Ruleset], sets: Mapping[str, str]) -> dict[str, Any]:
+def snapshot(
+    prefix: str, current: Mapping[str, Ruleset], sets: Mapping[str, str], tables: Tables | None = None
+) -> dict[str, Any]:
     """Return what an instance has on the host, for undo()."""
     chains = Chains(prefix)
     names = [chains.live(ip_version) for ip_version in IP_VERSIONS]
     return {
         "rules": {
-            ip_version: {table: _own(chains, table, ruleset) for table in TABLES}
+            ip_version: {table: _chains_and_jumps(chains, table, ruleset) for table in TABLES}
             for ip_version, ruleset in current.items()
         },
         "sets": [name for name in names if name in sets],
+        "own": _own.snapshot(prefix, tables or {}),
+        "parts": _native.snapshot(prefix, tables or {}),
     }
 
 
@@ -150,6 +179,7 @@ def undo(
     before: Mapping[str, Any],
     current: Mapping[str, Ruleset],
     sets: Mapping[str, str],
+    tables: Tables | None = None,
     kept: Sequence[str] = (),
 ) -> Plan:
     """Return what gives an instance what it had.
@@ -167,10 +197,12 @@ def undo(
         result.finish += _restore(ip_version, lines)
         if name in sets and name not in before["sets"] and name not in kept:
             result.finish.append(_command("ipset", "destroy", name))
+    own, parts = _own.of_snapshot(prefix, before["own"]), _native.of_snapshot(before["parts"])
+    result.add_native(prefix, tables or {}, own, parts)
     return result
 
 
-def _own(chains: Chains, table: str, ruleset: Ruleset) -> dict[str, Any]:
+def _chains_and_jumps(chains: Chains, table: str, ruleset: Ruleset) -> dict[str, Any]:
     """Return the chains of an instance in one table, with their rules, and the jumps to them, each with its index.
 
     The chains that all instances share are among them.
@@ -190,7 +222,7 @@ def _own(chains: Chains, table: str, ruleset: Ruleset) -> dict[str, Any]:
 
 def _back(chains: Chains, table: str, ruleset: Ruleset, before: Mapping[str, Any]) -> list[str]:
     """Return the lines of iptables-restore that give an instance back its part of one table; make them there."""
-    now = _own(chains, table, ruleset)
+    now = _chains_and_jumps(chains, table, ruleset)
     if now == before:
         return []
     here = ruleset.tables.setdefault(table, {})

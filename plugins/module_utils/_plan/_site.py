@@ -65,6 +65,10 @@ class Site:
             return len(lines)
         if position == "first":
             return next((index for index, line in enumerate(lines) if OURS not in line), len(lines))
+        return self._stop(jump, lines)
+
+    def _stop(self, jump: Rule, lines: Sequence[str]) -> int:
+        """Return the index of the first rule that stops what a jump is for, or may keep it from the jump."""
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump) & reader.likely
         filters = jump.table == "filter"
@@ -73,6 +77,14 @@ class Site:
             if (effect.stops if filters else effect.accepts) & its and OURS not in line:
                 return index
         return len(lines)
+
+    def filters(self) -> bool:
+        """Tell whether anything drops FTP where our jumps would let it pass."""
+        for jump in (jump for jump in self.desired.rules[self.ip_version].jumps if jump.table == "filter"):
+            lines = [line for line in self.ruleset.chain(jump.table, jump.chain) if OURS not in line]
+            if self.ruleset.policies.get((jump.table, jump.chain)) == "DROP" or self._stop(jump, lines) < len(lines):
+                return True
+        return False
 
     def hinders(self, jump: Rule, lines: Iterable[str]) -> bool:
         """Tell whether any of the rules drops something of what a jump is for."""

@@ -1,0 +1,357 @@
+# Copyright (c) hostfw.conntrack contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The site's own nftables tables: which of their base chains drop FTP, and our chains and jumps in them.
+
+A packet must be accepted by every base chain on its hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Chains, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._foreign import Packet, verdict
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rule import statements
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import (
+    BUILT_IN,
+    FAMILIES,
+    OF_IPTABLES,
+    Chain,
+    Listed,
+    Table,
+    Tables,
+    base_chains,
+)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._own import PRIORITY, listing
+
+# The chains of iptables whose packets pass each hook.
+HOOKS = {
+    "input": ("INPUT",),
+    "output": ("OUTPUT",),
+    "forward": ("FORWARD",),
+    "prerouting": ("INPUT", "FORWARD"),
+    "postrouting": ("OUTPUT", "FORWARD"),
+}
+# NF_IP_PRI_CONNTRACK in the kernel's netfilter_ipv4.h.
+CONNTRACK = -200
+STOPS = ("drop", "reject")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A base chain that drops FTP.
+
+    - place: how many of its foreign rules stand before what drops
+    - early: whether it drops before the kernel knows which connection a packet belongs to
+    """
+
+    family: str
+    table: str
+    chain: str
+    place: int
+    early: bool = False
+
+
+@dataclass
+class Part:
+    """What an instance has in one foreign table.
+
+    - chains: its chains, with their rules
+    - jumps: those to them, by base chain; each with the number of foreign rules that stand before it
+    """
+
+    chains: dict[str, list[Listed]] = field(default_factory=dict)
+    jumps: dict[str, list[tuple[Listed, int]]] = field(default_factory=dict)
+
+
+# By family and name of the table.
+Parts = dict[tuple[str, str], Part]
+
+
+def ours(rule: Listed) -> bool:
+    """Tell whether a rule is the role's."""
+    return (rule.comment or "").startswith(OURS)
+
+
+def _foreign(chain: Chain) -> list[Listed]:
+    return [rule for rule in chain.rules if not ours(rule)]
+
+
+def gates(desired: Desired, tables: Tables) -> list[Gate]:
+    """Return the base chains that drop FTP."""
+    found = []
+    for family, table, name, chain in base_chains(tables):
+        if table == "firewalld" or table.startswith("hostfw-") or not jumps(desired, family, chain):
+            continue
+        place = first_drop(desired, family, tables[family, table], chain)
+        if place is not None:
+            too_early = chain.hook == "prerouting" and chain.priority <= CONNTRACK
+            found.append(Gate(family, table, name, place, too_early))
+    return found
+
+
+def first_drop(desired: Desired, family: str, table: Table, chain: Chain) -> int | None:
+    """Return the index, among the foreign rules of a base chain, of the first that drops FTP, but for bans.
+
+    It is their number where its policy does; None where nothing does.
+    """
+    rules = _foreign(chain)
+    found = [index for packet in _packets(desired, family, chain) for index in _dropped(packet, table, chain, rules)]
+    return min(found, default=None)
+
+
+def _dropped(packet: Packet, table: Table, chain: Chain, rules: Sequence[Listed]) -> list[int]:
+    for index, rule in enumerate(rules):
+        does = verdict(packet, table, rule.statements)
+        if does == "return":
+            break
+        if does is not None:
+            return [index] if does in STOPS else []
+    return [len(rules)] if chain.policy == "drop" else []
+
+
+def _packets(desired: Desired, family: str, chain: Chain) -> list[Packet]:
+    """Return the packets of FTP that pass a base chain, of whom little is known."""
+    options = desired.options
+    interfaces = options.interfaces + options.out_interfaces
+    packets = [Packet(interfaces, {})]
+    ways = {jump.chain for jump in desired.rules[FAMILIES[family][0]].jumps if jump.table == "filter"}
+    here = ways & set(HOOKS[str(chain.hook)])
+    outwards = options.side == "client"
+    for port in map(int, options.control_ports):
+        if "FORWARD" in here or ("OUTPUT" if outwards else "INPUT") in here:
+            packets.append(Packet(interfaces, {"dport": port}))
+        if "FORWARD" in here or ("INPUT" if outwards else "OUTPUT") in here:
+            packets.append(Packet(interfaces, {"sport": port}, "established"))
+    return packets
+
+
+def jumps(desired: Desired, family: str, chain: Chain) -> list[Listed]:
+    """Return the jumps from a base chain into ours."""
+    of = {
+        ip_version: [
+            _known(rule, chain)
+            for rule in desired.rules[ip_version].jumps
+            if rule.table == "filter" and rule.chain in HOOKS.get(str(chain.hook), ())
+        ]
+        for ip_version in FAMILIES[family]
+    }
+    return _listed(of)
+
+
+def _known(rule: Rule, chain: Chain) -> Rule:
+    """Return a rule with those conditions alone that can be asked in a base chain.
+
+    Before routing, nobody knows where a packet goes, and the guard has not marked the first one.
+    """
+    if chain.hook == "prerouting":
+        rule = replace(rule, out_interface=None)
+    return replace(rule, connmark=None) if early(chain) else rule
+
+
+def open_ports(desired: Desired, tables: Tables) -> bool:
+    """Tell whether a gate cannot tell who is live."""
+    return any(early(tables[gate.family, gate.table].chains[gate.chain]) for gate in gates(desired, tables))
+
+
+def early(chain: Chain) -> bool:
+    """Tell whether packets pass a base chain before the guard has marked their connection."""
+    return chain.hook == "prerouting" or chain.priority <= PRIORITY
+
+
+def _listed(rules: Mapping[str, Sequence[Rule]]) -> list[Listed]:
+    """Return the rules of some IP versions, by IP version; what is the same for both once."""
+    plain = {
+        ip_version: [(each, rule) for rule in of for each in statements(rule, ip_version)]
+        for ip_version, of in rules.items()
+    }
+    found: list[Listed] = []
+    for ip_version, each in plain.items():
+        others = [said for other, of in plain.items() if other != ip_version for said, _rule in of]
+        for said, rule in each:
+            if said not in others and len(plain) > 1:
+                found += [Listed(alone, rule.comment) for alone in statements(rule, ip_version, both=True)]
+            else:
+                found.append(Listed(said, rule.comment))
+    return list({rule.text: rule for rule in found}.values())
+
+
+def _chains(desired: Desired, family: str, *, marked: bool) -> dict[str, list[Listed]]:
+    """Return our chains in a table of a family, with their rules.
+
+    :arg marked: whether the guard has marked all packets that come there
+    """
+    let_in = desired.marks.let_in if marked else None
+    names = dict.fromkeys(
+        rule.chain for ip in FAMILIES[family] for rule in desired.rules[ip].inside if rule.table == "filter"
+    )
+    found = {}
+    for name in names:
+        of = {
+            ip_version: [
+                # The set of live addresses is in our own table, whose guard has let in what is theirs.
+                replace(rule, live_set=None, live_end=None, connmark=let_in) if rule.live_set else rule
+                for rule in desired.rules[ip_version].inside
+                if (rule.table, rule.chain) == ("filter", name)
+            ]
+            for ip_version in FAMILIES[family]
+        }
+        found[name] = _listed(of)
+    return found
+
+
+def parts(desired: Desired, tables: Tables) -> Parts:
+    """Return what an instance is to have in the site's tables."""
+    found: Parts = {}
+    for gate in (gate for gate in gates(desired, tables) if not gate.early):
+        table = tables[gate.family, gate.table]
+        marked = not any(early(chain) for chain in table.chains.values() if chain.hook)
+        part = found.setdefault((gate.family, gate.table), Part(_chains(desired, gate.family, marked=marked)))
+        chain = table.chains[gate.chain]
+        place = {"first": 0, "last": len(_foreign(chain))}.get(desired.options.position, gate.place)
+        part.jumps[gate.chain] = [(jump, place) for jump in jumps(desired, gate.family, chain)]
+    return found
+
+
+def present(prefix: str, tables: Tables) -> Parts:
+    """Return what an instance has in the tables of others."""
+    names = [name for table, name in Chains(prefix).all() if table == "filter"]
+    found: Parts = {}
+    for (family, name), table in tables.items():
+        of_iptables = family != "inet" and name in OF_IPTABLES and set(BUILT_IN) & set(table.chains)
+        if not name.startswith("hostfw-") and not of_iptables:
+            part = _present(names, table)
+            if part.chains or part.jumps:
+                found[family, name] = part
+    return found
+
+
+def _present(names: Sequence[str], table: Table) -> Part:
+    part = Part()
+    for chain_name, chain in table.chains.items():
+        if chain_name in names and (not chain.rules or any(map(ours, chain.rules))):
+            part.chains[chain_name] = chain.rules
+            continue
+        before = 0
+        for rule in chain.rules:
+            if ours(rule) and rule.statements[-1].get("jump", {}).get("target") in names:
+                part.jumps.setdefault(chain_name, []).append((rule, before))
+            elif not ours(rule):
+                before += 1
+    return part
+
+
+def snapshot(prefix: str, tables: Tables) -> list[list[Any]]:
+    """Return what an instance has in the site's tables in JSON's terms."""
+    return [[*key, asdict(part)] for key, part in present(prefix, tables).items()]
+
+
+def of_snapshot(snapshot: Iterable[Sequence[Any]]) -> Parts:
+    """Return the parts of which snapshot() has made JSON's terms."""
+    return {
+        (family, name): Part(
+            {chain: [Listed(**rule) for rule in rules] for chain, rules in part["chains"].items()},
+            {chain: [(Listed(**rule), before) for rule, before in jumps] for chain, jumps in part["jumps"].items()},
+        )
+        for family, name, part in snapshot
+    }
+
+
+def commands(prefix: str, tables: Tables, desired: Parts) -> list[str]:
+    """Return the lines of one transaction after which an instance has in the site's tables what is desired."""
+    current = present(prefix, tables)
+    lines: list[str] = []
+    for key in dict.fromkeys([*desired, *current]):
+        if key in tables:
+            lines += _part(key, tables[key], current.get(key, Part()), desired.get(key, Part()))
+    return lines
+
+
+def _part(key: tuple[str, str], table: Table, here: Part, wanted: Part) -> list[str]:
+    place = " ".join(key)
+    anew = {
+        name: rules
+        for name, rules in wanted.chains.items()
+        if name not in here.chains or _said(rules) != _said(here.chains[name])
+    }
+    lines = [f"add chain {place} {name}" for name in anew if name not in here.chains]
+    lines += [f"flush chain {place} {name}" for name in anew if name in here.chains]
+    lines += [f"add rule {place} {name} {rule.text}" for name, rules in anew.items() for rule in rules]
+    for name in dict.fromkeys([*wanted.jumps, *here.jumps]):
+        now, then = here.jumps.get(name, []), wanted.jumps.get(name, [])
+        if _said(rule for rule, _before in now) == _said(rule for rule, _before in then) and all(
+            before <= limit for (_rule, before), (_other, limit) in zip(now, then)
+        ):
+            continue
+        lines += [f"delete rule {place} {name} handle {rule.handle}" for rule, _before in now]
+        foreign = _foreign(table.chains[name])
+        for rule, before in then:
+            if before < len(foreign):
+                lines.append(f"insert rule {place} {name} handle {foreign[before].handle} {rule.text}")
+            else:
+                lines.append(f"add rule {place} {name} {rule.text}")
+    gone = [name for name in here.chains if name not in wanted.chains]
+    lines += [f"flush chain {place} {name}" for name in gone]
+    lines += [f"delete chain {place} {name}" for name in gone]
+    return lines
+
+
+def _said(rules: Iterable[Listed]) -> list[tuple[object, str | None]]:
+    return [(rule.statements, rule.comment) for rule in rules]
+
+
+def stored(parts: Parts, tables: Tables, printed: Callable[[str], str]) -> str:
+    """Return our part of the site's tables as the script reads it that brings them back.
+
+    :arg printed: returns what C(nft --stateless --handle list chain) prints of a chain
+    """
+    lines: list[str] = []
+    for key, part in parts.items():
+        place = " ".join(key)
+        lines.append(f"table {place}")
+        for name in part.chains:
+            lines += [f"add chain {place} {name}", f"flush chain {place} {name}"]
+        for name, rules in part.chains.items():
+            lines += [f"add rule {place} {name} {rule.text}" for rule in rules]
+        for name, added in part.jumps.items():
+            lines.append(f"chain {place} {name}")
+            foreign = _foreign(tables[key].chains[name])
+            listing = printed(f"{place} {name}").splitlines()
+            for rule, before in added:
+                hint = _hint(foreign[before].handle, listing) if before < len(foreign) else "last"
+                lines += [f"# {hint}", f"jump {rule.text}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def files(own: Tables, parts: Parts, tables: Tables, printed: Callable[[str], str]) -> dict[str, str]:
+    """Return the texts, by their names, from which our tables and our part of the site's come back."""
+    found = {
+        f"nftables-{family}": "".join(f"{line}\n" for line in listing(family, name, table))
+        for (family, name), table in own.items()
+    }
+    return found | ({"gates": stored(parts, tables, printed)} if parts else {})
+
+
+def _hint(handle: int, listing: Sequence[str]) -> str:
+    """Return where a jump goes that stands before a rule, of which nft prints the handle."""
+    end = f" # handle {handle}"
+    return next((f"before {line[: -len(end)].strip()}" for line in listing if line.endswith(end)), "first")
+
+
+def shown(own: Tables, parts: Parts) -> list[str]:
+    """Return what an instance has in nftables, for a diff."""
+    lines = [line for (family, name), table in own.items() for line in listing(family, name, table)]
+    for key, part in parts.items():
+        lines.append(f"table {' '.join(key)} {{")
+        for name, rules in part.chains.items():
+            lines += [f"\tchain {name} {{", *(f"\t\t{rule.text}" for rule in rules), "\t}"]
+        for name, added in part.jumps.items():
+            lines += [f"\tchain {name} {{", *(f"\t\t{rule.text}" for rule, _before in added)]
+            lines.append("\t}")
+        lines.append("}")
+    return lines
