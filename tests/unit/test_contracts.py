@@ -168,3 +168,14 @@ def test_role_claims_the_systems_that_it_was_run_on() -> None:
     platforms = load(ROLE / "meta/main.yml")["galaxy_info"]["platforms"]
     suites = re.findall(r'reboot-(\w+)"?$', (PROJECT / "molecule/reboot/molecule.yml").read_text(), re.MULTILINE)
     assert platforms == [{"name": "Debian", "versions": list(dict.fromkeys(suites))}]
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), ROLE / "README.md"]
+    links = {
+        (page.name, link): page.parent / link
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    }
+    assert links
+    assert [name for name, path in links.items() if not path.exists()] == []
