@@ -191,6 +191,12 @@ options:
             O(ansible.builtin.iptables#module:ip_version=both) is since ansible-core 2.19.
         type: bool
         default: false
+      first:
+        description:
+          - Whether jumps that are missing, or behind what stops FTP, go before all rules. FTP passes then, also where
+            others change rules all the time.
+        type: bool
+        default: false
       undo:
         description:
           - An earlier RV(before), to roll back to. No other option but O(chain_prefix) then counts.
@@ -464,6 +470,7 @@ ARGUMENTS: dict[str, Any] = {
         "apply_defaults": True,
         "options": {
             "ip_versions_together": {"type": "bool", "default": False},
+            "first": {"type": "bool", "default": False},
             "undo": {"type": "dict"},
             "earlier": {"type": "dict", "default": {}},
             "variables": {"type": "list", "elements": "str", "default": []},
@@ -782,6 +789,7 @@ def main() -> None:
         current,
         sets,
         together=role["ip_versions_together"],
+        first=role["first"],
         kept=kept,
         near=networks,
     )

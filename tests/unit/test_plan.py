@@ -190,6 +190,19 @@ def test_jump_that_foreign_rules_have_pushed_is_moved(rule: str, below: int, cha
     assert (after.index(jump) > after.index(rule)) is (changed and passes)
 
 
+def test_where_no_place_holds_jumps_come_first_and_the_next_run_moves_them() -> None:
+    options = _options.parse(DEFAULTS, INTERFACES, ["eth0"])
+    current = {"ipv4": rulesets("position-before-a-last-drop")["ipv4"]}
+    current["ipv4"].tables["filter"]["INPUT"].insert(0, "-A INPUT -s 192.0.2.66/32 -j DROP")
+    plan = _plan.plan(_desired.of(options), current, {}, together=True, first=True)
+    lines = [line for item in plan.finish for line in item["stdin"].splitlines()]
+    assert [line.split()[:3] for line in lines if line.endswith("-j FTP-IN")] == [["-I", "INPUT", "1"]]
+    again = _plan.plan(_desired.of(options), plan.after, {}, together=True, first=True)
+    assert not again.changed
+    later = _plan.plan(_desired.of(options), plan.after, {}, together=True)
+    assert (later.changed, later.placing) == (True, True)
+
+
 # Several ports, FTPS and the like make no more of them.
 @pytest.mark.parametrize(
     ("inputs", "way_in", "way_out"),

@@ -107,6 +107,7 @@ def plan(
     sets: Mapping[str, str],
     *,
     together: bool,
+    first: bool = False,
     kept: Sequence[str] = (),
     near: Near | None = None,
 ) -> Plan:
@@ -115,6 +116,8 @@ def plan(
     :arg current: the rules of each IP version that can be read on the host
     :arg sets: the type and the family of each ipset of the host, such as V(hash:ip inet)
     :arg together: whether one item may add a rule for both IP versions
+    :arg first: whether a jump that is missing, or behind what stops FTP, goes before all rules: the number of any other
+        place may be wrong by then, where others change rules all the time
     :arg kept: the names of ipsets that are to be there although they are not asked for
     :arg near: where peers are whom a foreign rule does not ban
     """
@@ -123,7 +126,7 @@ def plan(
     for ip_version, ruleset in current.items():
         site = result.sites[ip_version] = Site(desired, ip_version, ruleset, near)
         result.conflicts += _conflicts(desired, ip_version, ruleset, sets, site)
-        changes[ip_version] = _Changes(desired, ip_version, ruleset, site)
+        changes[ip_version] = _Changes(desired, ip_version, ruleset, site, first=first)
     if result.conflicts:
         result.conflicts = list(dict.fromkeys(result.conflicts))
         return result
@@ -344,8 +347,9 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], s
 class _Changes:
     """What one IP version needs, worked out on a copy of its rules that ends as they will."""
 
-    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, site: Site) -> None:
+    def __init__(self, desired: Desired, ip_version: str, ruleset: Ruleset, site: Site, *, first: bool) -> None:
         """Work it out, in the order in which it will be carried out."""
+        self.first = first
         self.site = site
         self.desired = desired
         self.ip_version = ip_version
@@ -432,9 +436,15 @@ class _Changes:
         lines = self.after.chain(jump.table, jump.chain)
         place = self.site.place(jump, lines)
         between = lines[index + 1 : place]
+        if self.first:
+            return index <= place
         if self.desired.position(jump) == "last":
             return index <= place and all(map(_marked, between))
         return index <= place and not self.site.hinders(jump, between)
+
+    def place(self, jump: Rule, lines: Sequence[str]) -> int:
+        """Return the index at which a jump goes."""
+        return 0 if self.first else self.site.place(jump, lines)
 
     def add_jump(self, jump: Rule) -> None:
         """Add a jump that is missing, at its place."""
@@ -445,7 +455,7 @@ class _Changes:
             return
         if jump.helper or not jump.expressible:
             return  # move_jump()'s
-        index = self.site.place(jump, lines)
+        index = self.place(jump, lines)
         arguments = jump.arguments(self.ip_version)
         if index < len(lines):
             arguments.update(action="insert", rule_num=str(index + 1))
@@ -463,7 +473,7 @@ class _Changes:
         commands = [_delete(line) for line in standing]
         for line in standing:
             lines.remove(line)
-        index = self.site.place(jump, lines)
+        index = self.place(jump, lines)
         commands.append(_insert(printed, index + 1) if index < len(lines) else printed)
         lines.insert(index, printed)
         self.finish[jump.table] += commands
