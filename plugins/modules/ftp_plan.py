@@ -170,8 +170,8 @@ options:
     version_added: 1.1.0
   ignore_conflicts:
     description:
-      - Whether to go on, with a warning, where firewalld runs, or where nftables drops FTP before connections are
-        tracked. Else the module fails, and says how to let FTP pass there.
+      - Whether to go on, with a warning, where firewalld filters by iptables, or where nftables drops FTP early. Else
+        the module fails, and says how to let FTP pass there.
     type: bool
     default: false
   state:
@@ -346,6 +346,14 @@ write:
     - content: nf_conntrack_ftp
       dest: /etc/modules-load.d/hostfw-conntrack-FTP.conf
       mode: '0644'
+reload:
+  description: Commands by which firewalld then reads its files.
+  type: list
+  elements: list
+  returned: success
+  sample:
+    - [firewall-cmd, --check-config]
+    - [firewall-cmd, --reload]
 enable:
   description: Units of systemd to enable and start at last.
   type: list
@@ -436,6 +444,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import Tables
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import (
     _boot,
+    _firewalld,
     _gates,
     _native,
     _plan,
@@ -639,10 +648,14 @@ def add_packages(module: AnsibleModule, desired: Desired, packages: list[str], l
         )
 
 
-def check(module: AnsibleModule, desired: Desired, tables: Tables, plan: _plan.Plan) -> None:
-    """Fail where nothing can be done, or where it would be in vain."""
+def check(module: AnsibleModule, desired: Desired, tables: Tables, plan: _plan.Plan, *, by_firewalld: bool) -> None:
+    """Fail where nothing can be done, or where it would be in vain.
+
+    :arg by_firewalld: whether firewalld filters, by nftables
+    """
     wanted = desired.options.state == "present"
-    in_charge = _gates.conflicts(desired, tables, firewalld_runs=_gates.firewalld()) if wanted else []
+    runs = not by_firewalld and _gates.firewalld()
+    in_charge = _gates.conflicts(desired, tables, firewalld_runs=runs) if wanted else []
     ignored = in_charge if module.params["ignore_conflicts"] else []
     warn(module, (Finding("ignored-conflict", conflict=conflict, of=conflict.id) for conflict in ignored))
     stop(module, plan.conflicts + ([] if ignored else in_charge))
@@ -671,6 +684,7 @@ def leave(
     module: AnsibleModule,
     plan: _plan.Plan,
     files: _boot.Changes,
+    reloads: list[list[str]],
     packages: list[str],
     load: list[str],
     before: dict[str, Any],
@@ -680,7 +694,7 @@ def leave(
     for command in plan.prepare + plan.finish:
         # It is not there yet where its package is still to be installed.
         command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=_commands.SBIN) or command["argv"][0]
-    converged = not (packages or load or plan.changed or files.changed)
+    converged = not (packages or load or plan.changed or files.changed or reloads)
     shown = [f"+package {name}" for name in packages] + [f"+module {name}" for name in load]
     shown += [f"+ipset {name}" for name in plan.sets]
     shown += [f"+file {item['dest']}" for item in files.write] + [f"-file {path}" for path in files.remove]
@@ -701,10 +715,43 @@ def leave(
         disable=files.disable,
         remove=files.remove,
         write=files.write,
+        reload=reloads,
         enable=files.enable,
         diff={"prepared": "".join(f"{line}\n" for line in shown) + plan.diff},
         **values,
     )
+
+
+def firewall_cmd(module: AnsibleModule, *arguments: str) -> str:
+    """Return what firewall-cmd prints."""
+    path = module.get_bin_path("firewall-cmd", required=True)
+    _code, out, _err = module.run_command([path, *arguments])
+    return str(out)
+
+
+def read_zones(module: AnsibleModule, tables: Tables) -> _firewalld.Zones | None:
+    """Return the zones of firewalld; nothing where it filters by iptables."""
+    if _firewalld.TABLE not in tables:
+        return None
+    return _firewalld.zones(firewall_cmd(module, "--get-active-zones"))
+
+
+def reload(
+    module: AnsibleModule, prefix: str, policies: Iterable[str], files: _boot.Changes, tables: Tables
+) -> list[list[str]]:
+    """Return the commands by which firewalld reads its files; fail where that would lose settings.
+
+    :arg policies: the paths of the policies that are to be there
+    """
+    changed = [item["dest"] for item in files.write] + files.remove
+    commands = _firewalld.reload(prefix, list(policies), changed, tables) if _firewalld.TABLE in tables else []
+    if commands:
+        kinds = "--list-all-zones", "--list-all-policies"
+        runtime = "".join(firewall_cmd(module, kind) for kind in kinds)
+        permanent = "".join(firewall_cmd(module, "--permanent", kind) for kind in kinds)
+        lost = _firewalld.runtime_only(runtime, permanent)
+        stop(module, [Finding("firewalld-runtime-only", settings="; ".join(lost))] if lost else [])
+    return commands
 
 
 def printed(module: AnsibleModule, chain: str) -> str:
@@ -773,15 +820,16 @@ def main() -> None:
     plugins = Path("/", _boot.PLUGINS).is_dir()
     stores = _stores.read()
     # Without the program, there is no set to keep.
-    has_ipset = module.get_bin_path("ipset", opt_dirs=_commands.SBIN) is not None
-    kept = _stores.sets(options.prefix, stores) if has_ipset else []
+    kept = _stores.sets(options.prefix, stores) if module.get_bin_path("ipset", opt_dirs=_commands.SBIN) else []
     if role["undo"]:
         plan = _plan.undo(options.prefix, role["undo"], current, sets, tables, kept)
         needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
         files = _boot.changes(options.prefix, {**needed, **role["undo"]["files"]}, systemd=systemd)
-        leave(module, plan, files, [], [], before)
+        had = [path for path in _firewalld.paths(options.prefix) if path in role["undo"]["files"]]
+        leave(module, plan, files, reload(module, options.prefix, had, files, tables), [], [], before)
     networks = near(module, current) if wanted else None
-    desired, share = _gates.share(options, current, tables, networks)
+    zones = read_zones(module, tables) if wanted and _gates.firewalld() else None
+    desired, share = _gates.share(options, current, tables, networks, by_firewalld=zones is not None)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, share.iptables, packages, load)
     plan = _plan.plan(
@@ -794,10 +842,10 @@ def main() -> None:
         near=networks,
     )
     plan.add_native(options.prefix, tables, share.own, share.parts)
-    check(module, desired, tables, plan)
+    check(module, desired, tables, plan, by_firewalld=zones is not None)
     if wanted and plan.changed and "iptables" not in packages:
         check_extensions(module, share.iptables)
-    warn(module, of_inputs(module, options, current))
+    warn(module, of_inputs(module, options, current) + (_firewalld.warnings(desired, zones) if zones else []))
     warnings = _warnings.warnings(options, current, servers) + _stores.warnings(desired, stores)
     for ip_version, site in plan.sites.items():
         warnings += site.warnings(PROGRAMS[ip_version], plan.after[ip_version])
@@ -806,19 +854,30 @@ def main() -> None:
     warn(module, warnings)
     loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
     native = _native.files(share.own, share.parts, tables, lambda chain: printed(module, chain))
-    wanted_files = _boot.files(share.iptables, plan, loadable, native, systemd=systemd, plugins=plugins, kept=kept)
-    files = _boot.changes(options.prefix, wanted_files, systemd=systemd)
+    wanted_files = _boot.files(
+        share.iptables,
+        plan,
+        loadable,
+        native,
+        systemd=systemd,
+        plugins=plugins,
+        kept=kept,
+        by_firewalld=zones is not None,
+    )
+    policies = _firewalld.files(desired, zones) if zones else {}
+    files = _boot.changes(options.prefix, {**wanted_files, **policies}, systemd=systemd)
     leave(
         module,
         plan,
         files,
+        reload(module, options.prefix, policies, files, tables),
         packages,
         load,
         before,
         passive_ports={"ports": options.passive_ports, "source": source},
         public_address=options.public_address or "none",
         addresses=addresses,
-        gates=share.names + (["firewalld"] if wanted and _gates.firewalld() else []),
+        gates=share.names,
         inputs=_options.understood(options),
         instances=instances,
     )

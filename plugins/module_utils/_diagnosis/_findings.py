@@ -28,6 +28,9 @@ CONFLICTS = {
     "the role did not make: {rule}; rename that chain",
     "connmark-differs": "ftp_connmark: must be the same for all instances on a host, got {bits:#x} beside this rule of "
     "another one: {rule}",
+    "firewalld-runtime-only": "firewalld has settings in its runtime configuration that differ from its permanent one, "
+    "and a reload, which is needed for the policies of FTP, would lose them: {settings}; keep them by firewall-cmd "
+    "--runtime-to-permanent, or drop them by firewall-cmd --reload, and run the role again",
     "firewalld-drops": "firewalld runs on this host, and drops what it does not allow whatever iptables accepts. Let "
     "it allow FTP, and leave this role out, by {how}\nor set ftp_ignore_conflicts to true to go on",
     "nftables-drops-early": "chain {chain} of the nftables table {family} {table} drops what it does not accept before "
@@ -56,6 +59,12 @@ WARNINGS = {
     "both-variants": "there are rules of {here}, which this host uses, and of {other}: a packet must pass both, and "
     "those of {other} are not seen here and may drop FTP; move them to {here}, or let FTP through there, too",
     "unseen-nftables": "native nftables rules, which may drop FTP, are not seen here, as nft failed: {error}",
+    "firewalld-permanent": "ftp_persistent: firewalld has no policies that last until the next boot only; those of FTP "
+    "stay in {folder}",
+    "zone-missing": "firewalld has no zone for {interfaces}, so that it accepts FTP's control connection on all "
+    "interfaces; give it one, as by firewall-cmd --permanent --zone=public --add-interface={interfaces}",
+    "zone-wider": "zone {zone} of firewalld also has {interfaces}, where FTP's control connection passes, too; give "
+    "the interfaces of ftp_interface a zone of their own, if it must not",
     "neighbours-dropped": "ip6tables drops neighbour {messages} in {chain} on {interface}, so nothing of IPv6 can pass "
     "there; accept them: ip6tables -I {chain} -p ipv6-icmp --icmpv6-type {type} -j ACCEPT",
     "port-sent-on": "{program} sends port {port} to port {to}, which ftp_control_ports does not have, so {chain} drops "

@@ -21,6 +21,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired imp
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _firewalld
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._plan import Plan
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._site import Site
 
@@ -39,6 +40,9 @@ OTHERS = (
 
 # What nft reads, and the script, to bring back our tables and our part of the site's.
 NATIVE = ("nftables-ip", "nftables-ip6", "gates")
+
+# firewalld conflicts with them: what was started with them would have to stop as it starts.
+ENDED_BY_FIREWALLD = ("iptables.service", "ip6tables.service", "nftables.service")
 
 # Firewalls that are not named here are in order before network-pre.target, too (systemd.special(7)).
 UNIT = f"""\
@@ -344,6 +348,7 @@ def files(
     systemd: bool,
     plugins: bool,
     kept: Sequence[str] = (),
+    by_firewalld: bool = False,
 ) -> dict[str, str]:
     """Return the files of an instance, by their paths without the first slash.
 
@@ -352,9 +357,11 @@ def files(
     :arg systemd: whether systemd is in charge of the host
     :arg plugins: whether the host has netfilter-persistent
     :arg kept: the names of ipsets that are to be there although they are not asked for
+    :arg by_firewalld: whether firewalld filters
     """
     options = desired.options
-    others = " ".join(dict.fromkeys([*OTHERS.split(), *options.restore_after]))
+    known = [unit for unit in OTHERS.split() if not (by_firewalld and unit in ENDED_BY_FIREWALLD)]
+    others = " ".join(dict.fromkeys([*known, *options.restore_after]))
     names = [*desired.live_sets.values(), *kept]
     sets = sets_files(options.prefix, names, systemd=systemd, plugins=plugins, others=others)
     # Somebody may save the rules, which name the sets, whether ours are to last or not.
@@ -408,6 +415,7 @@ def paths(prefix: str) -> list[str]:
         f"etc/modules-load.d/hostfw-conntrack-{prefix}.conf",
         plugin(prefix),
         sets_plugin(prefix),
+        *_firewalld.paths(prefix),
         *(f"{folder}/{name}" for name in (*PROGRAMS.values(), *NATIVE, "ipset", "restore")),
     ]
 

@@ -45,15 +45,18 @@ class Share:
     names: list[str]
 
 
-def share(options: Options, current: Mapping[str, Ruleset], tables: Tables, near: Near | None) -> tuple[Desired, Share]:
+def share(
+    options: Options, current: Mapping[str, Ruleset], tables: Tables, near: Near | None, *, by_firewalld: bool = False
+) -> tuple[Desired, Share]:
     """Return what an instance is to have on a host, and what each of those who filter is to have of it.
 
     :arg current: the rules of iptables of each IP version that can be read
     :arg tables: the tables of nftables
     :arg near: where peers are whom a foreign rule does not ban
+    :arg by_firewalld: whether firewalld filters, by nftables
     """
     desired = _desired.of(options)
-    desired = _desired.of(options, open_ports=_native.open_ports(desired, tables))
+    desired = _desired.of(options, open_ports=by_firewalld or _native.open_ports(desired, tables))
     parts = _native.parts(desired, tables)
     by_iptables = [
         PROGRAMS[ip_version]
@@ -63,8 +66,9 @@ def share(options: Options, current: Mapping[str, Ruleset], tables: Tables, near
     names = by_iptables + [
         f"nftables {gate.family} {gate.table} {gate.chain}" for gate in _native.gates(desired, tables)
     ]
+    names += ["firewalld"] * by_firewalld
     found = Share(desired, {}, parts, names)
-    if parts and not by_iptables:
+    if (parts or by_firewalld) and not by_iptables:
         found = Share(_desired.nothing(options), _own.tables(desired), parts, names)
     if not found.iptables.any:
         _forget_unreadable(options.prefix, current, tables)

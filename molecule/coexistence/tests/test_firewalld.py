@@ -1,0 +1,115 @@
+"""Hosts on which firewalld filters: the same inputs, and the same promises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, curl, site, transfers
+from program import CLIENT, LAB, Program, quoted
+
+LOOK = "Compare the host with what is asked for"
+BEHIND = Site({4: "203.0.113.2", 6: "2001:db8:1::2"})
+SERVER = LAB.host("server").shell
+# What the host itself opens is rejected.
+EGRESS = """<?xml version="1.0" encoding="utf-8"?>
+<policy priority="-5" target="REJECT">
+  <ingress-zone name="HOST"/>
+  <egress-zone name="internal"/>
+</policy>
+"""
+
+
+def state(host: Program) -> str:
+    """Return all rules, but for what they have counted, and firewalld's files."""
+    rules = re.sub(r"packets \d+ bytes \d+", "", host.run("nft list ruleset"))
+    return rules + host.run("find /etc/firewalld -type f -exec sha256sum {} + | sort -k 2")
+
+
+@pytest.fixture
+def firewalld() -> Iterator[Program]:
+    """A host with firewalld, its interfaces in zones of their own; afterwards it is as it was."""
+    found = Program("firewalld", LAB.host("host"), units=("firewalld",))
+    found.run(
+        "mkdir -p /etc/firewalld/policies",
+        "cp -r /etc/firewalld /tmp/firewalld",
+        "systemctl start firewalld",
+        "firewall-cmd --permanent --zone=public --add-interface=eth0",
+        "firewall-cmd --permanent --zone=internal --add-interface=eth1",
+        "firewall-cmd --reload",
+    )
+    before = state(found)
+    yield found
+    found.host.role(ftp_state="absent")
+    after = state(found)
+    found.clean()
+    found.run("rm -r /etc/firewalld", "mv /tmp/firewalld /etc/firewalld")
+    assert after == before
+
+
+def only_module(host: Program, **inputs: object) -> None:
+    """Check that another run finds nothing to do, by one module."""
+    again = host.host.role(**inputs)
+    assert again.changed == 0
+    assert [name for name in again.modules if name.endswith(LOOK)] == again.modules
+
+
+def test_ftp_passes_to_a_server_with_firewalld(firewalld: Program) -> None:
+    firewalld.blocked("systemctl start firewalld")
+    run = firewalld.host.role(ftp_interface="eth0")
+    assert run.result(LOOK)["gates"] == ["firewalld"]
+    firewalld.passes("role")
+    only_module(firewalld, ftp_interface="eth0")
+    for command in ("firewall-cmd --reload", "firewall-cmd --complete-reload", "systemctl restart firewalld"):
+        firewalld.run(command)
+        firewalld.passes(command)
+    only_module(firewalld, ftp_interface="eth0")
+
+
+def test_only_the_mode_asked_for_comes_in(firewalld: Program) -> None:
+    firewalld.host.role(ftp_interface="eth0", ftp_mode="active")
+    found = dict(zip(product(WAYS, OPERATIONS), firewalld.tried(BLOCKED_SECONDS)))
+    assert {way.mode for (way, _operation), error in found.items() if error is None} == {"active"}
+
+
+def test_ftps_passes_for_those_who_hold_a_control_connection(firewalld: Program) -> None:
+    firewalld.host.role(ftp_interface="eth0", ftp_tls=True, ftp_passive_ports="50000:50099", ftp_mode="passive")
+    at = site(firewalld.host.shell)
+    firewalld.run("systemd-run --unit listening python3 -m http.server --bind 198.51.100.1 50050")
+    knock = ("--output", "/dev/null", f"http://{at.addresses[4]}:50050/")
+    assert curl(CLIENT, BLOCKED_SECONDS, *knock).rc == 28
+    passive = [(way, operation) for way, operation in product(WAYS, OPERATIONS) if way.mode == "passive"]
+    found = transfers(CLIENT, firewalld.host.shell, passive, SECONDS, Site(at.addresses, tls=True))
+    assert set(found.values()) == {None}
+    firewalld.run("systemctl stop listening")
+
+
+def test_ftp_passes_through_a_gateway_with_firewalld(firewalld: Program) -> None:
+    firewalld.at, firewalld.server = BEHIND, SERVER
+    firewalld.blocked("gateway, systemctl start firewalld")
+    firewalld.host.role(ftp_side="gateway", ftp_interface="eth0", ftp_out_interface="eth1")
+    firewalld.passes("gateway, role")
+    firewalld.run("firewall-cmd --reload")
+    firewalld.passes("gateway, firewall-cmd --reload")
+
+
+def test_ftp_passes_from_a_client_behind_a_policy_that_rejects(firewalld: Program) -> None:
+    def tried(seconds: int) -> set[str | None]:
+        return set(transfers(firewalld.host.shell, SERVER, product(WAYS, OPERATIONS), seconds, BEHIND).values())
+
+    firewalld.run(quoted(EGRESS, "/etc/firewalld/policies/egress.xml"), "firewall-cmd --reload")
+    assert None not in tried(BLOCKED_SECONDS)
+    firewalld.host.role(ftp_side="client", ftp_interface="eth1")
+    assert tried(SECONDS) == {None}
+    firewalld.run("rm /etc/firewalld/policies/egress.xml", "firewall-cmd --reload")
+
+
+def test_what_a_reload_would_lose_stops_the_role(firewalld: Program) -> None:
+    firewalld.run("firewall-cmd --zone=public --add-port=9999/tcp")
+    before = state(firewalld)
+    run = firewalld.host.attempt(ftp_interface="eth0")
+    assert "public: ports: 9999/tcp; keep them by firewall-cmd --runtime-to-permanent" in run.error
+    assert state(firewalld) == before
+    firewalld.run("firewall-cmd --zone=public --remove-port=9999/tcp")
