@@ -648,14 +648,11 @@ def add_packages(module: AnsibleModule, desired: Desired, packages: list[str], l
         )
 
 
-def check(module: AnsibleModule, desired: Desired, tables: Tables, plan: _plan.Plan, *, by_firewalld: bool) -> None:
+def check(module: AnsibleModule, plan: _plan.Plan, in_charge: list[Finding]) -> None:
     """Fail where nothing can be done, or where it would be in vain.
 
-    :arg by_firewalld: whether firewalld filters, by nftables
+    :arg in_charge: who else must let FTP through
     """
-    wanted = desired.options.state == "present"
-    runs = not by_firewalld and _gates.firewalld()
-    in_charge = _gates.conflicts(desired, tables, firewalld_runs=runs) if wanted else []
     ignored = in_charge if module.params["ignore_conflicts"] else []
     warn(module, (Finding("ignored-conflict", conflict=conflict, of=conflict.id) for conflict in ignored))
     stop(module, plan.conflicts + ([] if ignored else in_charge))
@@ -711,7 +708,7 @@ def leave(
         helper_rules=plan.helper_rules,
         rules=plan.rules,
         finish=plan.finish,
-        placing=plan.placing and not (packages or load or files.changed),
+        placing=plan.placing and not (packages or load or files.changed or reloads),
         disable=files.disable,
         remove=files.remove,
         write=files.write,
@@ -828,7 +825,8 @@ def main() -> None:
         had = [path for path in _firewalld.paths(options.prefix) if path in role["undo"]["files"]]
         leave(module, plan, files, reload(module, options.prefix, had, files, tables), [], [], before)
     networks = near(module, current) if wanted else None
-    zones = read_zones(module, tables) if wanted and _gates.firewalld() else None
+    firewalld_runs = wanted and _gates.firewalld()
+    zones = read_zones(module, tables) if firewalld_runs else None
     desired, share = _gates.share(options, current, tables, networks, by_firewalld=zones is not None)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, share.iptables, packages, load)
@@ -839,14 +837,19 @@ def main() -> None:
         together=role["ip_versions_together"],
         first=role["first"],
         kept=kept,
+        sites=share.sites,
         near=networks,
     )
     plan.add_native(options.prefix, tables, share.own, share.parts)
-    check(module, desired, tables, plan, by_firewalld=zones is not None)
+    check(module, plan, _gates.conflicts(desired, share.gates, firewalld_drops=firewalld_runs and zones is None))
     if wanted and plan.changed and "iptables" not in packages:
         check_extensions(module, share.iptables)
-    warn(module, of_inputs(module, options, current) + (_firewalld.warnings(desired, zones) if zones else []))
-    warnings = _warnings.warnings(options, current, servers) + _stores.warnings(desired, stores)
+    warnings = [
+        *of_inputs(module, options, current),
+        *(_firewalld.warnings(desired, zones) if zones else ()),
+        *_warnings.warnings(options, current, servers),
+        *_stores.warnings(desired, stores),
+    ]
     for ip_version, site in plan.sites.items():
         warnings += site.warnings(PROGRAMS[ip_version], plan.after[ip_version])
     if wanted and options.side == "server" and options.passive and asked == "auto":

@@ -58,7 +58,8 @@ def desired(**inputs: object) -> _desired.Desired:
 
 def conflicts(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
     """Return the conflicts."""
-    return [*_gates.conflicts(desired(**inputs), _ruleset.parse(text), firewalld_runs=firewalld)]
+    wanted = desired(**inputs)
+    return [*_gates.conflicts(wanted, _native.gates(wanted, _ruleset.parse(text)), firewalld_drops=firewalld)]
 
 
 def found(text: str, **inputs: object) -> list[str]:
@@ -68,8 +69,8 @@ def found(text: str, **inputs: object) -> list[str]:
 
 def commands(text: str, **inputs: object) -> list[str]:
     """Return what lets FTP through them."""
-    tables = _ruleset.parse(text)
-    return _native.commands("FTP", tables, _native.parts(desired(**inputs), tables))
+    tables, wanted = _ruleset.parse(text), desired(**inputs)
+    return _native.commands("FTP", tables, _native.parts(wanted, tables, _native.gates(wanted, tables)))
 
 
 @pytest.mark.parametrize(

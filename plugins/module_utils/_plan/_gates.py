@@ -5,19 +5,19 @@
 """Who filters on a host: the gates at which FTP is dropped unless it is let through, and by what each is opened.
 
 A drop in any base chain is final, so each gate must let FTP through: those of iptables, base chains of native nftables
-tables, and firewalld, to whom the role can only say how.
+tables, and firewalld.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Chains, Desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
@@ -36,12 +36,16 @@ class Share:
     - iptables: the rules of iptables; nothing where iptables drops no FTP and native nftables rules do
     - own: our own nftables tables, with helper and guard, where iptables has none
     - parts: our chains and jumps in the site's nftables tables
-    - names: the gates
+    - gates: the base chains of nftables that drop FTP
+    - sites: the foreign rules of iptables of each IP version, as FTP meets them; none where iptables is to have nothing
+    - names: all gates
     """
 
     iptables: Desired
     own: Tables
     parts: _native.Parts
+    gates: list[_native.Gate]
+    sites: dict[str, Site]
     names: list[str]
 
 
@@ -56,20 +60,17 @@ def share(
     :arg by_firewalld: whether firewalld filters, by nftables
     """
     desired = _desired.of(options)
-    desired = _desired.of(options, open_ports=by_firewalld or _native.open_ports(desired, tables))
-    parts = _native.parts(desired, tables)
-    by_iptables = [
-        PROGRAMS[ip_version]
-        for ip_version, ruleset in current.items()
-        if Site(desired, ip_version, ruleset, near).filters()
-    ]
-    names = by_iptables + [
-        f"nftables {gate.family} {gate.table} {gate.chain}" for gate in _native.gates(desired, tables)
-    ]
+    gates = _native.gates(desired, tables)
+    if by_firewalld or _native.open_ports(gates, tables):
+        desired = _desired.of(options, open_ports=True)
+    parts = _native.parts(desired, tables, gates)
+    sites = {ip_version: Site(desired, ip_version, ruleset, near) for ip_version, ruleset in current.items()}
+    by_iptables = [PROGRAMS[ip_version] for ip_version, site in sites.items() if site.filters()]
+    names = by_iptables + [f"nftables {gate.family} {gate.table} {gate.chain}" for gate in gates]
     names += ["firewalld"] * by_firewalld
-    found = Share(desired, {}, parts, names)
+    found = Share(desired, {}, parts, gates, sites, names)
     if (parts or by_firewalld) and not by_iptables:
-        found = Share(_desired.nothing(options), _own.tables(desired), parts, names)
+        found = Share(_desired.nothing(options), _own.tables(desired), parts, gates, {}, names)
     if not found.iptables.any:
         _forget_unreadable(options.prefix, current, tables)
     return desired, found
@@ -99,12 +100,15 @@ def firewalld(root: str = "/") -> bool:
     return False
 
 
-def conflicts(desired: Desired, tables: Tables, *, firewalld_runs: bool) -> list[Finding]:
-    """Return who else must let FTP through, each with how."""
-    options = desired.options
-    if not any(desired.rules[ip_version].jumps for ip_version in IP_VERSIONS):
+def conflicts(desired: Desired, gates: Sequence[_native.Gate], *, firewalld_drops: bool) -> list[Finding]:
+    """Return who else must let FTP through, each with how.
+
+    :arg gates: the base chains of nftables that drop FTP
+    :arg firewalld_drops: whether firewalld filters, and not by nftables
+    """
+    if not desired.any:
         return []
-    found = [Finding("firewalld-drops", how=firewalld_allows(options))] if firewalld_runs else []
+    found = [Finding("firewalld-drops", how=firewalld_allows(desired.options))] if firewalld_drops else []
     return found + [
         Finding(
             "nftables-drops-early",
@@ -113,7 +117,7 @@ def conflicts(desired: Desired, tables: Tables, *, firewalld_runs: bool) -> list
             table=gate.table,
             priority=_native.CONNTRACK,
         )
-        for gate in _native.gates(desired, tables)
+        for gate in gates
         if gate.early
     ]
 

@@ -154,9 +154,9 @@ def _known(rule: Rule, chain: Chain) -> Rule:
     return replace(rule, connmark=None) if early(chain) else rule
 
 
-def open_ports(desired: Desired, tables: Tables) -> bool:
+def open_ports(gates: Iterable[Gate], tables: Tables) -> bool:
     """Tell whether a gate cannot tell who is live."""
-    return any(early(tables[gate.family, gate.table].chains[gate.chain]) for gate in gates(desired, tables))
+    return any(early(tables[gate.family, gate.table].chains[gate.chain]) for gate in gates)
 
 
 def early(chain: Chain) -> bool:
@@ -205,10 +205,10 @@ def _chains(desired: Desired, family: str, *, marked: bool) -> dict[str, list[Li
     return found
 
 
-def parts(desired: Desired, tables: Tables) -> Parts:
+def parts(desired: Desired, tables: Tables, gates: Iterable[Gate]) -> Parts:
     """Return what an instance is to have in the site's tables."""
     found: Parts = {}
-    for gate in (gate for gate in gates(desired, tables) if not gate.early):
+    for gate in (gate for gate in gates if not gate.early):
         table = tables[gate.family, gate.table]
         marked = not any(early(chain) for chain in table.chains.values() if chain.hook)
         part = found.setdefault((gate.family, gate.table), Part(_chains(desired, gate.family, marked=marked)))

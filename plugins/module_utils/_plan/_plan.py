@@ -109,6 +109,7 @@ def plan(
     together: bool,
     first: bool = False,
     kept: Sequence[str] = (),
+    sites: Mapping[str, Site] | None = None,
     near: Near | None = None,
 ) -> Plan:
     """Return what turns the current rules into the desired ones.
@@ -119,12 +120,14 @@ def plan(
     :arg first: whether a jump that is missing, or behind what stops FTP, goes before all rules: the number of any other
         place may be wrong by then, where others change rules all the time
     :arg kept: the names of ipsets that are to be there although they are not asked for
+    :arg sites: the foreign rules of each IP version, as FTP meets them, where they have been looked at
     :arg near: where peers are whom a foreign rule does not ban
     """
     result = Plan(before=current)
     changes: dict[str, _Changes] = {}
     for ip_version, ruleset in current.items():
-        site = result.sites[ip_version] = Site(desired, ip_version, ruleset, near)
+        site = (sites or {}).get(ip_version) or Site(desired, ip_version, ruleset, near)
+        result.sites[ip_version] = site
         result.conflicts += _conflicts(desired, ip_version, ruleset, sets, site)
         changes[ip_version] = _Changes(desired, ip_version, ruleset, site, first=first)
     if result.conflicts:
