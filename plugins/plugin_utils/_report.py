@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._causes import Cause
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._info import assigns
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils._diagnosis import Case, closed, findings
 
 WAYS = (("passive", "ipv4"), ("passive", "ipv6"), ("active", "ipv4"), ("active", "ipv6"))
 IP = {"ipv4": "IPv4", "ipv6": "IPv6", "both": "IPv4 and IPv6"}
-# As iptables and as nft print the rule that assigns the helper.
-ASSIGNS = re.compile(" -j CT --helper | ct helper set ")
 HEADINGS = ("host", "rules", "helper", "others", *(f"{mode} {IP[ip_version]}" for mode, ip_version in WAYS))
 
 
@@ -122,7 +120,7 @@ def _helper(info: Mapping[str, Any]) -> str:
         return "unknown"
     if not helper["ready"]:
         return "missing"
-    assigned = any(ASSIGNS.search(rule["rule"]) for rule in info["rules"])
+    assigned = any(assigns(rule["rule"]) for rule in info["rules"])
     return "assigned" if assigned else "not assigned"
 
 

@@ -26,10 +26,14 @@ from sessions import (
 FIN, SYN, RST, PSH, ACK, URG = (1 << bit for bit in range(6))
 
 
-def honest(session: Session) -> Shot:
-    shot = session.opens(next(high_ports))
+def announced(session: Session, port: int) -> Shot:
+    shot = session.opens(port)
     session.announce(shot.target, shot.port)
     return shot
+
+
+def honest(session: Session) -> Shot:
+    return announced(session, next(high_ports))
 
 
 def third_host(session: Session) -> Shot:
@@ -46,15 +50,11 @@ def third_host(session: Session) -> Shot:
 
 
 def low_port(session: Session) -> Shot:
-    shot = session.opens(next(low_ports))
-    session.announce(shot.target, shot.port)
-    return shot
+    return announced(session, next(low_ports))
 
 
 def outside_of_the_range(session: Session) -> Shot:
-    shot = session.opens(next(outside_ports))
-    session.announce(shot.target, shot.port)
-    return shot
+    return announced(session, next(outside_ports))
 
 
 def other_mode(session: Session) -> Shot:

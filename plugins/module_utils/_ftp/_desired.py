@@ -38,7 +38,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows impor
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Packet
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import LIVE_SECONDS, LIVE_SIZE, Rule
 
 # Begins the comment of every rule, and tells our rules from foreign ones.
 OURS = "hostfw.conntrack: "
@@ -48,7 +48,7 @@ TABLES = ("raw", "mangle", "filter")
 GUARD = {"INPUT": "HOSTFW-INPUT", "OUTPUT": "HOSTFW-OUTPUT", "FORWARD": "HOSTFW-FORWARD"}
 # The timeout, in seconds, is renewed by each packet of the control connection; a client opens its data connection
 # right after one. The kernel does not enlarge a set from a packet's path: its hash has room for all from the start.
-_ROOM = ("hashsize", "32768", "maxelem", "65536", "timeout", "60")
+_ROOM = ("hashsize", "32768", "maxelem", str(LIVE_SIZE), "timeout", str(LIVE_SECONDS))
 LIVE_SET = {"ipv4": ("hash:ip", "family", "inet", *_ROOM), "ipv6": ("hash:ip", "family", "inet6", *_ROOM)}
 # An honest end of a control connection has lowered conntrack's timeout to this by then; a forged one has not
 # (nf_conntrack_tcp_timeout_fin_wait and its like, in seconds).

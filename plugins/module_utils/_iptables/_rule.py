@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+# For how many seconds an address stays in a live set, and how many there is room for.
+LIVE_SECONDS = 60
+LIVE_SIZE = 65536
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # The order in which libxt_conntrack prints --ctstate, whatever the order it was given in.
 _CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")

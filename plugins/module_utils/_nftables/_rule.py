@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import LIVE_SECONDS, Rule
 
 Statement = dict[str, Any]
 
@@ -24,8 +24,6 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 58: "ipv6-icmp"}
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 ADDRESSES = {"ipv4": "ip", "ipv6": "ip6"}
 ALL = 0xFFFFFFFF
-# Seconds for which an address is live (see LIVE_SET).
-TIMEOUT = 60
 
 
 def statements(rule: Rule, ip_version: str, *, both: bool = False) -> list[list[Statement]]:
@@ -89,7 +87,7 @@ def _does(rule: Rule, ip: str) -> list[Statement]:
     if rule.jump == "CT":
         return [{"ct helper": rule.helper}]
     if rule.jump == "SET":
-        element = {"val": _payload(ip, "saddr"), "timeout": TIMEOUT}
+        element = {"val": _payload(ip, "saddr"), "timeout": LIVE_SECONDS}
         return [{"set": {"op": "update", "elem": {"elem": element}, "set": f"@{rule.live_set}"}}]
     if rule.jump == "CONNMARK":
         value, mask = _mark(str(rule.set_connmark))

@@ -45,9 +45,7 @@ def tools(current: Mapping[str, Ruleset], nft: str, *, firewalld_runs: bool, roo
         found.append("firewalld")
     native = [(family, table) for family, table, _name, _chain in _ruleset.base_chains(_ruleset.parse(nft))]
     found += [
-        f"nftables {family} {table}"
-        for family, table in native
-        if table != "firewalld" and not table.startswith("hostfw-")
+        f"nftables {family} {table}" for family, table in native if table != "firewalld" and not _own.is_own(table)
     ]
     found += [name for name, path in STORES.items() if Path(root, path).is_file()]
     return list(dict.fromkeys(found))
@@ -76,10 +74,10 @@ def native_counters(printed: str, prefix: str) -> list[dict[str, Any]]:
         said = text(normal(of["expr"]), of["comment"])
         only = [version for version, word in (("ipv4", "ip "), ("ipv6", "ip6 ")) if f" {word}" in f" {said}"]
         only += [version for version in ("ipv4", "ipv6") if f"meta nfproto {version}" in said]
-        of_family = {"ip": "ipv4", "ip6": "ipv6"}.get(of["family"])
+        of_family = _ruleset.FAMILIES[of["family"]]
         found.append(
             {
-                "ip_version": of_family or (only[0] if only else "both"),
+                "ip_version": of_family[0] if len(of_family) == 1 else only[0] if only else "both",
                 "table": f"{of['family']} {of['table']}",
                 "chain": of["chain"],
                 "words": of["comment"].removeprefix(OURS),

@@ -27,7 +27,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rulese
     Tables,
     base_chains,
 )
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._own import PRIORITY, listing
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._own import PRIORITY, is_own, listing
 
 # The chains of iptables whose packets pass each hook.
 HOOKS = {
@@ -86,7 +86,7 @@ def gates(desired: Desired, tables: Tables) -> list[Gate]:
     """Return the base chains that drop FTP."""
     found = []
     for family, table, name, chain in base_chains(tables):
-        if table == "firewalld" or table.startswith("hostfw-") or not jumps(desired, family, chain):
+        if table == "firewalld" or is_own(table) or not jumps(desired, family, chain):
             continue
         place = first_drop(desired, family, tables[family, table], chain)
         if place is not None:
@@ -224,7 +224,7 @@ def present(prefix: str, tables: Tables) -> Parts:
     found: Parts = {}
     for (family, name), table in tables.items():
         of_iptables = family != "inet" and name in OF_IPTABLES and set(BUILT_IN) & set(table.chains)
-        if not name.startswith("hostfw-") and not of_iptables:
+        if not is_own(name) and not of_iptables:
             part = _present(names, table)
             if part.chains or part.jumps:
                 found[family, name] = part

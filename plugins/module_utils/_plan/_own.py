@@ -17,10 +17,9 @@ from typing import Any
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import HELPER
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import LIVE_SECONDS, LIVE_SIZE, Rule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rule import (
     ADDRESSES,
-    TIMEOUT,
     statements,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import (
@@ -36,12 +35,17 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rulese
 PRIORITY = -150
 HOOKS = {"PREROUTING": "prerouting", "INPUT": "input", "FORWARD": "forward", "OUTPUT": "output"}
 ELEMENTS = {"ipv4": "ipv4_addr", "ipv6": "ipv6_addr"}
-SIZE = 65536
+BEGINNING = "hostfw-"
 
 
 def name(prefix: str) -> str:
     """Return the name of the tables of an instance."""
-    return f"hostfw-{prefix}"
+    return f"{BEGINNING}{prefix}"
+
+
+def is_own(table: str) -> bool:
+    """Tell whether a table is one of an instance's own, by its name."""
+    return table.startswith(BEGINNING)
 
 
 def tables(desired: Desired) -> Tables:
@@ -54,7 +58,7 @@ def tables(desired: Desired) -> Tables:
         table = found[ADDRESSES[ip_version], name(desired.options.prefix)] = Table(helpers={HELPER: HELPER})
         live = desired.live_sets.get(ip_version)
         if live:
-            kind = {"type": ELEMENTS[ip_version], "size": SIZE, "timeout": TIMEOUT}
+            kind = {"type": ELEMENTS[ip_version], "size": LIVE_SIZE, "timeout": LIVE_SECONDS}
             table.sets[live] = kind
         inside = [rule for rule in rules.inside if rule.table != "filter"]
         guard = [rule for rule in rules.guard if rule.jump != "DROP"]
