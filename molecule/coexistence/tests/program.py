@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, site, transfers
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, curl, site, transfers
 from lab.hosts import PROGRAMS, Host, Lab
 from lab.verdict import check, tried, words
 
 LAB = Lab()
 CLIENT = LAB.host("client").shell
+# Behind the host, where that is a gateway or a client.
+SERVER = LAB.host("server").shell
+BEHIND = Site({4: "203.0.113.2", 6: "2001:db8:1::2"})
+LOOK = "Compare the host with what is asked for"
 UNIT = "hostfw-conntrack-FTP"
 # The figures of the summary: the program, the event, what passed, and how many foreign rules changed.
 FIGURES: list[tuple[str, str, str, str]] = []
@@ -119,6 +123,27 @@ class Program:
         assert code == 2
         assert all(part in said for part in words(symptom)), said
         assert self.host.rules() == before
+
+    def finds_nothing_to_do(self, **inputs: object) -> None:
+        """Check that another run of the role changes nothing, and takes one module."""
+        again = self.host.role(**inputs)
+        assert again.changed == 0
+        assert [name for name in again.modules if name.endswith(LOOK)] == again.modules
+
+    def as_client(self, seconds: int) -> set[str | None]:
+        """Try every operation in every way from the host itself, to the server behind it."""
+        return set(transfers(self.host.shell, SERVER, product(WAYS, OPERATIONS), seconds, BEHIND).values())
+
+    def lets_ftps_in_for_live_peers_only(self) -> None:
+        """Check that FTPS passes in passive mode, and that a passive port is closed to all other peers."""
+        at = site(self.host.shell)
+        self.run("systemd-run --unit listening python3 -m http.server --bind 198.51.100.1 50050")
+        knock = ("--output", "/dev/null", f"http://{at.addresses[4]}:50050/")
+        assert curl(CLIENT, BLOCKED_SECONDS, *knock).rc == 28
+        passive = [(way, operation) for way, operation in product(WAYS, OPERATIONS) if way.mode == "passive"]
+        found = transfers(CLIENT, self.host.shell, passive, SECONDS, Site(at.addresses, tls=True))
+        assert set(found.values()) == {None}
+        self.run("systemctl stop listening")
 
     def note(self, event: str, found: Iterable[str | None], changed: int | None = None) -> None:
         """Put a line into the figures of the summary."""

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from lab.ftp import Site
 from lab.hosts import FOREIGN
-from program import LAB, UNIT, Program, quoted
+from program import BEHIND, LAB, SERVER, UNIT, Program, quoted
 
 # Rules for IPv6 are an experiment in Debian's docker.
 SETTINGS = {
@@ -18,7 +17,6 @@ SETTINGS = {
     "ip6tables": True,
     "fixed-cidr-v6": "2001:db8:d0c::/64",
 }
-BEHIND = Site({4: "203.0.113.2", 6: "2001:db8:1::2"})
 FORWARDING = "net.ipv4.ip_forward"
 
 
@@ -55,7 +53,7 @@ def test_ftp_passes_to_a_server_with_docker(docker: Program) -> None:
 
 
 def test_ftp_passes_through_a_gateway_with_docker(docker: Program) -> None:
-    docker.at, docker.server = BEHIND, LAB.host("server").shell
+    docker.at, docker.server = BEHIND, SERVER
     start(docker)
     policies = [line for line in docker.others if ":FORWARD DROP" in line]
     assert len(policies) == 2

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, curl, site, transfers
-from program import CLIENT, LAB, Program, quoted
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS
+from program import BEHIND, LAB, LOOK, SERVER, Program, quoted
 
-LOOK = "Compare the host with what is asked for"
-BEHIND = Site({4: "203.0.113.2", 6: "2001:db8:1::2"})
-SERVER = LAB.host("server").shell
 # What the host itself opens is rejected.
 EGRESS = """<?xml version="1.0" encoding="utf-8"?>
 <policy priority="-5" target="REJECT">
@@ -49,23 +46,16 @@ def firewalld() -> Iterator[Program]:
     assert after == before
 
 
-def only_module(host: Program, **inputs: object) -> None:
-    """Check that another run finds nothing to do, by one module."""
-    again = host.host.role(**inputs)
-    assert again.changed == 0
-    assert [name for name in again.modules if name.endswith(LOOK)] == again.modules
-
-
 def test_ftp_passes_to_a_server_with_firewalld(firewalld: Program) -> None:
     firewalld.blocked("systemctl start firewalld")
     run = firewalld.host.role(ftp_interface="eth0")
     assert run.result(LOOK)["gates"] == ["firewalld"]
     firewalld.passes("role")
-    only_module(firewalld, ftp_interface="eth0")
+    firewalld.finds_nothing_to_do(ftp_interface="eth0")
     for command in ("firewall-cmd --reload", "firewall-cmd --complete-reload", "systemctl restart firewalld"):
         firewalld.run(command)
         firewalld.passes(command)
-    only_module(firewalld, ftp_interface="eth0")
+    firewalld.finds_nothing_to_do(ftp_interface="eth0")
 
 
 def test_only_the_mode_asked_for_comes_in(firewalld: Program) -> None:
@@ -76,14 +66,7 @@ def test_only_the_mode_asked_for_comes_in(firewalld: Program) -> None:
 
 def test_ftps_passes_for_those_who_hold_a_control_connection(firewalld: Program) -> None:
     firewalld.host.role(ftp_interface="eth0", ftp_tls=True, ftp_passive_ports="50000:50099", ftp_mode="passive")
-    at = site(firewalld.host.shell)
-    firewalld.run("systemd-run --unit listening python3 -m http.server --bind 198.51.100.1 50050")
-    knock = ("--output", "/dev/null", f"http://{at.addresses[4]}:50050/")
-    assert curl(CLIENT, BLOCKED_SECONDS, *knock).rc == 28
-    passive = [(way, operation) for way, operation in product(WAYS, OPERATIONS) if way.mode == "passive"]
-    found = transfers(CLIENT, firewalld.host.shell, passive, SECONDS, Site(at.addresses, tls=True))
-    assert set(found.values()) == {None}
-    firewalld.run("systemctl stop listening")
+    firewalld.lets_ftps_in_for_live_peers_only()
 
 
 def test_ftp_passes_through_a_gateway_with_firewalld(firewalld: Program) -> None:
@@ -96,13 +79,10 @@ def test_ftp_passes_through_a_gateway_with_firewalld(firewalld: Program) -> None
 
 
 def test_ftp_passes_from_a_client_behind_a_policy_that_rejects(firewalld: Program) -> None:
-    def tried(seconds: int) -> set[str | None]:
-        return set(transfers(firewalld.host.shell, SERVER, product(WAYS, OPERATIONS), seconds, BEHIND).values())
-
     firewalld.run(quoted(EGRESS, "/etc/firewalld/policies/egress.xml"), "firewall-cmd --reload")
-    assert None not in tried(BLOCKED_SECONDS)
+    assert None not in firewalld.as_client(BLOCKED_SECONDS)
     firewalld.host.role(ftp_side="client", ftp_interface="eth1")
-    assert tried(SECONDS) == {None}
+    assert firewalld.as_client(SECONDS) == {None}
     firewalld.run("rm /etc/firewalld/policies/egress.xml", "firewall-cmd --reload")
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, curl, site, transfers
-from program import CLIENT, LAB, Program, quoted
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, site, transfers
+from program import BEHIND, CLIENT, LAB, LOOK, SERVER, Program, quoted
 
-LOOK = "Compare the host with what is asked for"
 NEIGHBOURS = "meta l4proto ipv6-icmp accept"
 # As people write them: what drops is a policy, a last rule, another chain, a verdict map, and stands before routing.
 SITES = {
@@ -106,8 +105,6 @@ table inet filter {{
 }}
 """,
 }
-BEHIND = Site({4: "203.0.113.2", 6: "2001:db8:1::2"})
-SERVER = LAB.host("server").shell
 
 
 def ruleset(host: Program) -> str:
@@ -144,9 +141,7 @@ def passing(host: Program, event: str, modes: tuple[str, ...] = ("passive", "act
     assert {way.mode for (way, _operation), error in found.items() if error is not None} == (
         {"passive", "active"} - set(modes)
     )
-    again = host.host.role(**inputs)
-    assert again.changed == 0
-    assert [name for name in again.modules if name.endswith(LOOK)] == again.modules
+    host.finds_nothing_to_do(**inputs)
 
 
 def test_ftp_passes_where_nftables_filters(host: Program) -> None:
@@ -182,27 +177,17 @@ def test_ftp_passes_through_a_gateway(host: Program) -> None:
 
 @pytest.mark.parametrize("host", ["strict"], indirect=True)
 def test_ftp_passes_from_a_client(host: Program) -> None:
-    def tried(seconds: int) -> set[str | None]:
-        return set(transfers(host.host.shell, SERVER, product(WAYS, OPERATIONS), seconds, BEHIND).values())
-
     # Nothing answers, or the host itself says that it may not.
-    assert None not in tried(BLOCKED_SECONDS)
+    assert None not in host.as_client(BLOCKED_SECONDS)
     host.host.role(ftp_side="client", ftp_interface="eth1")
-    assert tried(SECONDS) == {None}
+    assert host.as_client(SECONDS) == {None}
     assert host.host.role(ftp_side="client", ftp_interface="eth1").changed == 0
 
 
 @pytest.mark.parametrize("host", ["strict"], indirect=True)
 def test_ftps_passes_for_those_who_hold_a_control_connection(host: Program) -> None:
     host.host.role(ftp_tls=True, ftp_passive_ports="50000:50099", ftp_mode="passive")
-    at = site(host.host.shell)
-    host.run("systemd-run --unit listening python3 -m http.server --bind 198.51.100.1 50050")
-    knock = ("--output", "/dev/null", f"http://{at.addresses[4]}:50050/")
-    assert curl(CLIENT, BLOCKED_SECONDS, *knock).rc == 28
-    tls = Site(at.addresses, tls=True)
-    passive = [(way, operation) for way, operation in product(WAYS, OPERATIONS) if way.mode == "passive"]
-    assert set(transfers(CLIENT, host.host.shell, passive, SECONDS, tls).values()) == {None}
-    host.run("systemctl stop listening")
+    host.lets_ftps_in_for_live_peers_only()
 
 
 @pytest.mark.parametrize("host", ["policy"], indirect=True)
