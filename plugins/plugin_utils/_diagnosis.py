@@ -121,14 +121,21 @@ RUN = "run the role on this host; ansible-playbook --check --diff shows what it 
 # What is to be seen without a trial. All that apply are told.
 OF_HOSTS: tuple[Diagnosis, ...] = (
     Diagnosis(
-        id="firewalld-without-helper",
-        symptom="Firewalld allows the service ftp, and transfers hang all the same (its issue 1049)",
-        look="firewall-cmd --state; firewall-cmd --info-service=ftp shows helpers: ftp",
-        cause="firewalld is in charge: what it does not allow is dropped whatever iptables accepts, and since Linux "
-        "6.0 only its own service ftp gives connections the helper",
-        cure="let firewalld do it, and leave this role out, by what the role's error names: on a server the service "
-        "ftp in the zone, on a client or gateway a policy with it",
+        id="firewalld-by-iptables",
+        symptom="The role stops, as firewalld filters by its backend iptables",
+        look="grep FirewallBackend /etc/firewalld/firewalld.conf",
+        cause="firewalld drops what it does not allow, and each reload of it removes all other rules of iptables",
+        cure="set FirewallBackend=nftables there, restart firewalld and run the role again; or leave this role out, "
+        "and let firewalld allow FTP by what the role's error names",
         applies=lambda case: "firewalld-drops" in case.found,
+    ),
+    Diagnosis(
+        id="firewalld-closed",
+        symptom="Firewalld runs, and FTP hangs",
+        look="firewall-cmd --list-all-policies shows no policy hostfw-FTP",
+        cause="firewalld drops what none of its zones and policies allow",
+        cure=f"{RUN}; its policies and its helper outlast firewall-cmd --reload",
+        applies=lambda case: _tool(case, "firewalld") and "firewalld-drops" not in case.found,
     ),
     Diagnosis(
         id="nftables-drop-early",
@@ -171,7 +178,10 @@ OF_HOSTS: tuple[Diagnosis, ...] = (
         look="iptables-save | grep hostfw.conntrack",
         cause="the firewall is not as asked for: rules of the role are missing or altered",
         cure=RUN,
-        applies=lambda case: case.plan.get("converged") is False and not (_tool(case, "ufw") or _tool(case, "docker")),
+        applies=lambda case: (
+            case.plan.get("converged") is False
+            and not any(_tool(case, name) for name in ("firewalld", "ufw", "docker"))
+        ),
     ),
     Diagnosis(
         id="not-at-boot",

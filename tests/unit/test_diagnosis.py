@@ -70,7 +70,8 @@ def stopped(conflict: Finding) -> dict[str, Any]:
 
 HELPED = {"gets the": 2, "port 21: client opens": 9, "port 21: server answers": 9, "FTP on": 12}
 HOSTS: list[tuple[str, Case]] = [
-    ("(its issue 1049)", Case({}, stopped(Finding("firewalld-drops", how="")))),
+    ("by its backend iptables", Case({}, stopped(Finding("firewalld-drops", how="")))),
+    ("Firewalld runs, and FTP hangs", Case({}, {"converged": False}, info({}, tools=["firewalld"]))),
     (
         "before the kernel knows the connection",
         Case({}, stopped(Finding("nftables-drops-early", chain="in", family="inet", table="site", priority=-200))),

@@ -94,6 +94,11 @@ def commands(text: str, **inputs: object) -> list[str]:
         nft([match(STATE, ["new", "invalid"], "in"), {"drop": None}]),
         nft([match(STATE, "established", "!="), {"drop": None}]),
         nft([match({"meta": {"key": "iifname"}}, {"set": ["eth0", "eth1"]}), {"drop": None}]),
+        # Passive data connections go to other ports.
+        nft([match({"payload": {"protocol": "tcp", "field": "dport"}}, 21, "!="), {"drop": None}]),
+        nft(
+            [match({"payload": {"protocol": "tcp", "field": "dport"}}, {"set": [22, {"range": [20, 21]}]}, "!="), *DROP]
+        ),
         nft(on("lo", {"drop": None}), [match({"meta": {"key": "iif"}}, "lo", "!="), {"drop": None}]),
     ],
 )
@@ -212,8 +217,6 @@ def test_real_firewall_that_drops_control_connections(table: str) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        [match({"payload": {"protocol": "tcp", "field": "dport"}}, 21, "!="), {"drop": None}],
-        [match({"payload": {"protocol": "tcp", "field": "dport"}}, {"set": [22, {"range": [20, 21]}]}, "!="), *DROP],
         [match({"payload": {"protocol": "tcp", "field": "dport"}}, {"range": [22, 1023]}), {"drop": None}],
         [match({"payload": {"protocol": "tcp", "field": "dport"}}, "@open", "!="), {"drop": None}],
         [match({"payload": {"protocol": "udp", "field": "dport"}}, 21), {"drop": None}],

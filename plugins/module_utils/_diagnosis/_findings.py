@@ -48,6 +48,8 @@ WARNINGS = {
     # foreign rules
     "rule-before-jump": "{program}: a rule in table {table} may drop FTP before it meets the role's: {rule}; if so, "
     "{cure}",
+    "nftables-rule-before-jump": "nftables: a rule in chain {chain} may drop FTP before it meets the role's: {rule}; "
+    "if so, let it spare FTP",
     "more-rules-before-jump": "{program}: {number} rules more may drop FTP",
     "rule-before-helper": "{program}: a rule in table raw may keep FTP from the helper, so that no file passes: "
     "{rule}; let it spare FTP's control connections and data connections",

@@ -60,7 +60,7 @@ def share(
     :arg by_firewalld: whether firewalld filters, by nftables
     """
     desired = _desired.of(options)
-    gates = _native.gates(desired, tables)
+    gates = _native.gates(desired, tables, near)
     if by_firewalld or _native.open_ports(gates, tables):
         desired = _desired.of(options, open_ports=True)
     parts = _native.parts(desired, tables, gates)

@@ -9,13 +9,15 @@ A packet must be accepted by every base chain on its hook.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Chains, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
-from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._foreign import Packet, verdict
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _foreign as _nft
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rule import statements
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import (
     BUILT_IN,
@@ -28,6 +30,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rulese
     base_chains,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._own import PRIORITY, is_own, listing
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._site import NAMED, Site
 
 # The chains of iptables whose packets pass each hook.
 HOOKS = {
@@ -39,7 +42,8 @@ HOOKS = {
 }
 # NF_IP_PRI_CONNTRACK in the kernel's netfilter_ipv4.h.
 CONNTRACK = -200
-STOPS = ("drop", "reject")
+MARK = {"ct": {"key": "mark"}}
+ALL = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -82,53 +86,141 @@ def _foreign(chain: Chain) -> list[Listed]:
     return [rule for rule in chain.rules if not ours(rule)]
 
 
-def gates(desired: Desired, tables: Tables) -> list[Gate]:
-    """Return the base chains that drop FTP."""
+def gates(desired: Desired, tables: Tables, near: Near | None = None) -> list[Gate]:
+    """Return the base chains that drop FTP.
+
+    :arg near: to drop what is not near is a ban
+    """
     found = []
-    for family, table, name, chain in base_chains(tables):
-        if table == "firewalld" or is_own(table) or not jumps(desired, family, chain):
-            continue
-        place = first_drop(desired, family, tables[family, table], chain)
+    for family, table, name, chain in foreign_chains(tables):
+        place = first_drop(desired, tables, (family, table, name), near)
         if place is not None:
             too_early = chain.hook == "prerouting" and chain.priority <= CONNTRACK
             found.append(Gate(family, table, name, place, too_early))
     return found
 
 
-def first_drop(desired: Desired, family: str, table: Table, chain: Chain) -> int | None:
+def foreign_chains(tables: Tables) -> Iterator[tuple[str, str, str, Chain]]:
+    """Return the base chains that may be gates: neither firewalld's nor our own."""
+    return (found for found in base_chains(tables) if found[1] != "firewalld" and not is_own(found[1]))
+
+
+def _met(
+    desired: Desired, tables: Tables, place: tuple[str, str, str], near: Near | None
+) -> Iterator[tuple[Site, _nft.Foreign, Rule]]:
+    """Return what FTP meets in a base chain: for each jump that could stand there, the rules of its IP version."""
+    family, table, name = place
+    chain = tables[family, table].chains[name]
+    for ip_version in FAMILIES[family]:
+        here = [
+            jump
+            for jump in desired.rules[ip_version].jumps
+            if jump.table == "filter" and jump.chain in HOOKS.get(str(chain.hook), ())
+        ]
+        hooks = list(dict.fromkeys(jump.chain for jump in here))
+        if hooks:
+            read = _nft.read(ip_version, tables[family, table], (name, chain), _foreign(chain), hooks)
+            site = Site(desired, ip_version, read.ruleset, near)
+            yield from ((site, read, jump) for jump in here)
+
+
+def first_drop(desired: Desired, tables: Tables, place: tuple[str, str, str], near: Near | None) -> int | None:
     """Return the index, among the foreign rules of a base chain, of the first that drops FTP, but for bans.
 
     It is their number where its policy does; None where nothing does.
+
+    :arg place: family, table and name of the base chain
     """
-    rules = _foreign(chain)
-    found = [index for packet in _packets(desired, family, chain) for index in _dropped(packet, table, chain, rules)]
+    found = []
+    for site, read, jump in _met(desired, tables, place, near):
+        if site.stops(jump):
+            stop = site.stop(jump, read.ruleset.chain("filter", jump.chain))
+            ends = len(_foreign(tables[place[:2]].chains[place[2]]))
+            found.append(read.indexes[stop] if stop < len(read.indexes) else ends)
     return min(found, default=None)
 
 
-def _dropped(packet: Packet, table: Table, chain: Chain, rules: Sequence[Listed]) -> list[int]:
-    for index, rule in enumerate(rules):
-        does = verdict(packet, table, rule.statements)
-        if does == "return":
-            break
-        if does is not None:
-            return [index] if does in STOPS else []
-    return [len(rules)] if chain.policy == "drop" else []
+def warnings(
+    desired: Desired,
+    tables: Tables,
+    parts: Parts,
+    near: Near | None,
+    printed: Callable[[str], str],
+) -> list[Finding]:
+    """Return a warning for each foreign rule that may stop FTP before it meets our jumps, but for bans, or the guard.
+
+    :arg printed: returns what C(nft --stateless --handle list chain) prints of a chain
+    """
+    found: dict[tuple[str, int], None] = {}
+    for family, table, name, _chain in foreign_chains(tables):
+        part = parts.get((family, table), Part()).jumps.get(name)
+        for site, read, jump in _met(desired, tables, (family, table, name), near):
+            lines = read.ruleset.chain("filter", jump.chain)
+            before = [line for line, index in zip(lines, read.indexes) if not part or index < part[0][1]]
+            for line in site.drops(jump, before):
+                chain, handle = read.sources[line]
+                found[f"{family} {table} {chain}", handle] = None
+    named = [
+        Finding("nftables-rule-before-jump", chain=chain, rule=_printed_rule(handle, printed(chain).splitlines()))
+        for chain, handle in list(found)[:NAMED]
+    ]
+    if len(found) > NAMED:
+        named.append(Finding("more-rules-before-jump", program="nft", number=len(found) - NAMED))
+    return named + marks(desired, tables, printed)
 
 
-def _packets(desired: Desired, family: str, chain: Chain) -> list[Packet]:
-    """Return the packets of FTP that pass a base chain, of whom little is known."""
-    options = desired.options
-    interfaces = options.interfaces + options.out_interfaces
-    packets = [Packet(interfaces, {})]
-    ways = {jump.chain for jump in desired.rules[FAMILIES[family][0]].jumps if jump.table == "filter"}
-    here = ways & set(HOOKS[str(chain.hook)])
-    outwards = options.side == "client"
-    for port in map(int, options.control_ports):
-        if "FORWARD" in here or ("OUTPUT" if outwards else "INPUT") in here:
-            packets.append(Packet(interfaces, {"dport": port}))
-        if "FORWARD" in here or ("INPUT" if outwards else "OUTPUT") in here:
-            packets.append(Packet(interfaces, {"sport": port}, "established"))
-    return packets
+def marks(desired: Desired, tables: Tables, printed: Callable[[str], str]) -> list[Finding]:
+    """Return a warning for each foreign rule that may be for FTP and touches our bits of the connection mark."""
+    ours_bits = desired.options.control_bit | desired.options.closed_bit
+    found = []
+    for (family, name), table in tables.items():
+        if is_own(name) or (family != "inet" and name in OF_IPTABLES):
+            continue
+        for chain_name, chain in table.chains.items():
+            for rule in _foreign(chain):
+                uses = [(writes, bits) for writes, bits in map(_mark_of, rule.statements) if bits & ours_bits]
+                if uses and _is_for_ftp(desired, (family, name), table, rule):
+                    text = _printed_rule(rule.handle, printed(f"{family} {name} {chain_name}").splitlines())
+                    cure = "let it keep these bits" if uses[0][0] else "let it ask for other bits only"
+                    if uses[0][1] != ALL:
+                        cure += ", or set ftp_connmark to two bits that it does not use"
+                    of = {"program": "nft", "table": f"{family} {name}", "bits": ours_bits, "rule": text, "cure": cure}
+                    found.append(Finding("connmark-written" if uses[0][0] else "connmark-read", **of))
+    return found
+
+
+def _mark_of(statement: Mapping[str, Any]) -> tuple[bool, int]:
+    """Return whether a statement writes the connection mark, and the bits that it writes or reads."""
+    (kind, value), *_rest = statement.items()
+    if kind == "match":
+        return False, _mask(value["left"], 0)
+    if kind == "mangle" and value["key"] == MARK:
+        new = value["value"]
+        kept, turned = new["|"] if isinstance(new, dict) and "|" in new else (new, 0)
+        return True, ALL & ~_mask(kept, 0) | (turned if isinstance(turned, int) else ALL)
+    return False, 0
+
+
+def _mask(left: object, otherwise: int) -> int:
+    """Return the bits of the connection mark that are meant."""
+    if left == MARK:
+        return ALL
+    sides = left.get("&") if isinstance(left, dict) else None
+    return sides[1] if sides and sides[0] == MARK and isinstance(sides[1], int) else otherwise
+
+
+def _is_for_ftp(desired: Desired, place: tuple[str, str], table: Table, rule: Listed) -> bool:
+    """Tell whether the conditions of a rule may be true for a packet of FTP."""
+    conditions = [each for each in rule.statements if next(iter(each)) in ("match", "limit")]
+    alone = [Listed([*conditions, {"accept": None}])]
+    base = Chain("input")
+    for ip_version in FAMILIES[place[0]]:
+        hooks = list(dict.fromkeys(jump.chain for jump in desired.rules[ip_version].jumps if jump.table == "filter"))
+        read = _nft.read(ip_version, table, ("", base), alone, hooks)
+        site = Site(desired, ip_version, read.ruleset)
+        if any(site.reader("filter", hook).walk(read.ruleset.chain("filter", hook)).accepts for hook in hooks):
+            return True
+    return False
 
 
 def jumps(desired: Desired, family: str, chain: Chain) -> list[Listed]:
@@ -339,8 +431,14 @@ def files(own: Tables, parts: Parts, tables: Tables, printed: Callable[[str], st
 
 def _hint(handle: int, listing: Sequence[str]) -> str:
     """Return where a jump goes that stands before a rule, of which nft prints the handle."""
+    rule = _printed_rule(handle, listing)
+    return f"before {rule}" if rule else "first"
+
+
+def _printed_rule(handle: int, listing: Sequence[str]) -> str:
+    """Return a rule as nft prints it; nothing where it is not there."""
     end = f" # handle {handle}"
-    return next((f"before {line[: -len(end)].strip()}" for line in listing if line.endswith(end)), "first")
+    return next((line[: -len(end)].strip() for line in listing if line.endswith(end)), "")
 
 
 def shown(own: Tables, parts: Parts) -> list[str]:

@@ -65,9 +65,9 @@ class Site:
             return len(lines)
         if position == "first":
             return next((index for index, line in enumerate(lines) if OURS not in line), len(lines))
-        return self._stop(jump, lines)
+        return self.stop(jump, lines)
 
-    def _stop(self, jump: Rule, lines: Sequence[str]) -> int:
+    def stop(self, jump: Rule, lines: Sequence[str]) -> int:
         """Return the index of the first rule that stops what a jump is for, or may keep it from the jump."""
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump) & reader.likely
@@ -82,9 +82,25 @@ class Site:
         """Tell whether anything drops FTP where our jumps would let it pass."""
         for jump in (jump for jump in self.desired.rules[self.ip_version].jumps if jump.table == "filter"):
             lines = [line for line in self.ruleset.chain(jump.table, jump.chain) if OURS not in line]
-            if self.ruleset.policies.get((jump.table, jump.chain)) == "DROP" or self._stop(jump, lines) < len(lines):
+            if self.ruleset.policies.get((jump.table, jump.chain)) == "DROP" or self.stop(jump, lines) < len(lines):
                 return True
         return False
+
+    def stops(self, jump: Rule) -> bool:
+        """Tell whether the rules of its chain, or the policy, stop something of what a jump is for."""
+        reader = self.reader(jump.table, jump.chain)
+        effect = reader.walk(self.ruleset.chain(jump.table, jump.chain))
+        by_policy = effect.leaves if self.ruleset.policies.get((jump.table, jump.chain)) == "DROP" else 0
+        return bool((effect.stops | by_policy) & self._its(reader, jump) & reader.likely)
+
+    def drops(self, jump: Rule, lines: Iterable[str]) -> list[str]:
+        """Return the rules that may drop what a jump is for, but for bans of single peers.
+
+        :arg lines: the rules of the jump's chain that stand before it
+        """
+        reader = self.reader(jump.table, jump.chain)
+        its = self._its(reader, jump)
+        return [line for line, mask in reader.walk(lines).drops.items() if mask & its]
 
     def hinders(self, jump: Rule, lines: Iterable[str]) -> bool:
         """Tell whether any of the rules drops something of what a jump is for."""
@@ -131,10 +147,8 @@ class Site:
         for jump in self.desired.rules[self.ip_version].jumps:
             lines, printed = after.chain(jump.table, jump.chain), jump.line()
             if jump.table == "filter" and printed in lines:
-                reader = self.reader("filter", jump.chain)
-                its = self._its(reader, jump)
                 before = [line for line in lines[: lines.index(printed)] if OURS not in line]
-                found.update({line: None for line, mask in reader.walk(before).drops.items() if mask & its})
+                found.update(dict.fromkeys(self.drops(jump, before)))
         return list(found)
 
     def _its(self, reader: Reader, jump: Rule) -> int:

@@ -1,0 +1,161 @@
+"""Foreign rules of nftables in the words of iptables, and which of them are named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _foreign, _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _native
+from ansible_collections.hostfw.conntrack.tests.unit.test_gates import DROP, L4PROTO, STATE, desired, match, nft
+
+ACCEPT = [{"accept": None}]
+DPORT: dict[str, Any] = {"payload": {"protocol": "tcp", "field": "dport"}}
+FLAGS: dict[str, Any] = {"payload": {"protocol": "tcp", "field": "flags"}}
+SADDR: dict[str, Any] = {"payload": {"protocol": "ip", "field": "saddr"}}
+BANS = {"set": {"family": "inet", "table": "own", "name": "bans", "type": "ipv4_addr", "flags": ["timeout"]}}
+FEW = {
+    "set": {"family": "inet", "table": "own", "name": "few", "type": "ipv4_addr", "elem": ["192.0.2.1", "192.0.2.2"]}
+}
+LIMIT = {"limit": {"rate": 5, "burst": 5, "per": "second"}}
+
+
+def lines(*rule: dict[str, Any], ip_version: str = "ipv4") -> list[str]:
+    """Return what becomes of a rule."""
+    text = json.loads(nft(list(rule)))
+    text["nftables"] += [BANS, FEW]
+    table = _ruleset.parse(json.dumps(text))["inet", "own"]
+    chain = table.chains["entry"]
+    found = _foreign.read(ip_version, table, ("entry", chain), chain.rules, ["INPUT"])
+    return [line.removeprefix("-A INPUT ") for line in found.ruleset.chain("filter", "INPUT")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ([match(DPORT, 22), *ACCEPT], ["-p tcp --dport 22 -j ACCEPT"]),
+        ([match(DPORT, 22, "!="), *DROP], ["-p tcp ! --dport 22 -j DROP"]),
+        (
+            [match(DPORT, {"set": [22, {"range": [80, 90]}]}), *ACCEPT],
+            [f"-p tcp --dport {p} -j ACCEPT" for p in ("22", "80:90")],
+        ),
+        ([match(DPORT, {"set": [22, 80]}, "!="), *DROP], ["-p tcp ! --dport 22 -p tcp ! --dport 80 -j DROP"]),
+        ([match(DPORT, 1024, ">="), *DROP], ["-p tcp --dport 1024:65535 -j DROP"]),
+        ([match(DPORT, 1024, "<"), *DROP], ["-p tcp --dport 0:1023 -j DROP"]),
+        (
+            [match(STATE, ["established", "related"], "in"), *ACCEPT],
+            [f"--ctstate {s} -j ACCEPT" for s in ("ESTABLISHED", "RELATED")],
+        ),
+        ([match(STATE, "new", "!="), *DROP], ["! --ctstate NEW -j DROP"]),
+        ([match({"meta": {"key": "iifname"}}, "eth*", "!="), *DROP], ["! -i eth+ -j DROP"]),
+        ([match(L4PROTO, {"set": ["tcp", "udp"]}), *DROP], ["-p tcp -j DROP", "-p udp -j DROP"]),
+        ([match(SADDR, {"prefix": {"addr": "192.0.2.0", "len": 24}}), *DROP], ["-s 192.0.2.0/24 -j DROP"]),
+        ([match(SADDR, "@few"), *DROP], ["-s 192.0.2.1/32 -j DROP", "-s 192.0.2.2/32 -j DROP"]),
+        ([match(SADDR, "@few", "!="), *DROP], ["! -s 192.0.2.1/32 ! -s 192.0.2.2/32 -j DROP"]),
+        ([match(SADDR, "@bans"), *DROP], ["--match-set @bans src -j DROP"]),
+        ([match(SADDR, "@nowhere"), *DROP], ["--unknown -j DROP"]),
+        ([match({"&": [FLAGS, ["fin", "syn"]]}, "syn"), *DROP], ["-p tcp --tcp-flags FIN,SYN SYN -j DROP"]),
+        ([match({"&": [FLAGS, ["fin", "syn"]]}, 0), *DROP], ["-p tcp --tcp-flags FIN,SYN NONE -j DROP"]),
+        ([match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False), *DROP], []),
+        ([match({"meta": {"key": "nfproto"}}, "ipv6"), *DROP], []),
+        ([match({"meta": {"key": "nfproto"}}, "ipv4"), *DROP], ["-j DROP"]),
+        ([match({"meta": {"key": "mark"}}, 1), *DROP], ["--unknown -j DROP"]),
+        ([{"xt": None}, *DROP], ["--unknown -j DROP"]),
+        ([LIMIT, *ACCEPT], ["--limit 1 -j ACCEPT"]),
+        ([{"limit": {**LIMIT["limit"], "inv": True}}, *DROP], ["--hashlimit-above 1 -j DROP"]),
+        ([{"ct count": {"val": 20, "inv": True}}, *DROP], ["--connlimit-above 1 -j DROP"]),
+        ([{"set": {"op": "add", "elem": SADDR, "set": "@bans"}}, *DROP], ["-j DROP"]),
+        ([{"set": {"op": "add", "elem": SADDR, "set": "@bans", "stmt": [LIMIT]}}, *ACCEPT], ["--limit 1 -j ACCEPT"]),
+        ([{"jump": {"target": "dropping"}}], ["-j chain:dropping"]),
+        ([{"goto": {"target": "dropping"}}], ["-g chain:dropping"]),
+        ([{"counter": None}, {"log": {"prefix": "x"}}], []),
+        (
+            [
+                {
+                    "vmap": {
+                        "key": {"concat": [L4PROTO, DPORT]},
+                        "data": {"set": [[{"concat": ["tcp", 22]}, {"accept": None}]]},
+                    }
+                }
+            ],
+            ["-p tcp -p tcp --dport 22 -j ACCEPT"],
+        ),
+    ],
+)
+def test_rule_in_the_words_of_iptables(rule: list[dict[str, Any]], expected: list[str]) -> None:
+    assert lines(*rule) == expected
+
+
+def test_rule_for_the_other_ip_version_is_none() -> None:
+    assert lines(match(SADDR, "192.0.2.1"), *DROP, ip_version="ipv6") == []
+
+
+def named(text: str, near: Near | None = None, **inputs: object) -> list[str]:
+    """Return the rules that may drop FTP, by their chains and handles."""
+    tables, wanted = _ruleset.parse(text), desired(**inputs)
+    parts = _native.parts(wanted, tables, _native.gates(wanted, tables, near))
+    printed = "\n".join(f"\t\trule {number} # handle {number}" for number in range(9))
+    found = _native.warnings(wanted, tables, parts, near, lambda _chain: printed)
+    return [f"{finding.facts['chain']}: {finding.facts['rule']}" for finding in found]
+
+
+def numbered(text: str) -> str:
+    """Give each rule a handle."""
+    items = json.loads(text)["nftables"]
+    for number, item in enumerate(item for item in items if "rule" in item):
+        item["rule"]["handle"] = number
+    return json.dumps({"nftables": items})
+
+
+def test_rule_that_may_drop_ftp_before_it_meets_our_jump_is_named() -> None:
+    marked = [match({"meta": {"key": "mark"}}, 1), *DROP]
+    assert named(numbered(nft(marked, DROP))) == ["inet own entry: rule 0"]
+    assert named(numbered(nft(marked, policy="drop"))) == ["inet own entry: rule 0"]
+    # There is no jump, as nothing drops FTP for sure.
+    assert named(numbered(nft(marked))) == ["inet own entry: rule 0"]
+    assert named(numbered(nft(marked, DROP)), position="first") == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        [match(SADDR, "192.0.2.66"), *DROP],
+        [match(STATE, "invalid", "in"), *DROP],
+        [match(DPORT, {"range": [1, 20]}), *DROP],
+        [match({"meta": {"key": "iifname"}}, "eth1"), *DROP],
+    ],
+)
+def test_rule_that_drops_none_of_ftp_but_bans_is_not_named(rule: list[dict[str, Any]]) -> None:
+    assert named(numbered(nft(rule, DROP)), passive_ports="50000:50099", mode="passive") == []
+
+
+MARK: dict[str, Any] = {"ct": {"key": "mark"}}
+
+
+def sets(value: object) -> dict[str, Any]:
+    """Return what sets the connection mark."""
+    return {"mangle": {"key": MARK, "value": value}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ([sets(1)], ["connmark-written"]),
+        ([sets({"meta": {"key": "mark"}})], ["connmark-written"]),
+        ([sets({"|": [{"&": [MARK, 0xFFFFFF00]}, 1]})], []),
+        ([sets({"|": [{"&": [MARK, 0xCFFFFFFF]}, 1]})], ["connmark-written"]),
+        ([sets({"|": [MARK, 1]})], []),
+        ([sets({"|": [MARK, 0x10000000]})], ["connmark-written"]),
+        ([sets({"&": [MARK, 0xFF]})], ["connmark-written"]),
+        ([match(DPORT, 80), sets(1)], []),
+        ([match(MARK, 1), *ACCEPT], ["connmark-read"]),
+        ([match({"&": [MARK, 0xFF]}, 1), *ACCEPT], []),
+    ],
+)
+def test_rule_that_touches_our_bits_of_the_connection_mark_is_named(rule: list[Any], expected: list[str]) -> None:
+    tables = _ruleset.parse(numbered(nft(rule)))
+    wanted = desired(passive_ports="50000:50099", mode="passive")
+    found = _native.warnings(wanted, tables, {}, None, lambda _chain: "")
+    assert [finding.id for finding in found] == expected
