@@ -847,7 +847,7 @@ def main() -> None:
     warnings = [
         *of_inputs(module, options, current),
         *(_firewalld.warnings(desired, zones) if zones else ()),
-        *_native.warnings(desired, tables, share.parts, networks, lambda chain: printed(module, chain)),
+        *_native.warnings(share.native, share.parts, lambda chain: printed(module, chain)),
         *_warnings.warnings(options, current, servers),
         *_stores.warnings(desired, stores),
     ]

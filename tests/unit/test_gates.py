@@ -59,18 +59,20 @@ def desired(**inputs: object) -> _desired.Desired:
 def conflicts(text: str, *, firewalld: bool = False, **inputs: object) -> list[str]:
     """Return the conflicts."""
     wanted = desired(**inputs)
-    return [*_gates.conflicts(wanted, _native.gates(wanted, _ruleset.parse(text)), firewalld_drops=firewalld)]
+    return [
+        *_gates.conflicts(wanted, _native.gates(_native.Sites(wanted, _ruleset.parse(text))), firewalld_drops=firewalld)
+    ]
 
 
 def found(text: str, **inputs: object) -> list[str]:
     """Return the base chains that drop FTP."""
-    return [gate.chain for gate in _native.gates(desired(**inputs), _ruleset.parse(text))]
+    return [gate.chain for gate in _native.gates(_native.Sites(desired(**inputs), _ruleset.parse(text)))]
 
 
 def commands(text: str, **inputs: object) -> list[str]:
     """Return what lets FTP through them."""
     tables, wanted = _ruleset.parse(text), desired(**inputs)
-    return _native.commands("FTP", tables, _native.parts(wanted, tables, _native.gates(wanted, tables)))
+    return _native.commands("FTP", tables, _native.parts(wanted, tables, _native.gates(_native.Sites(wanted, tables))))
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,10 @@ def test_rule_for_the_other_ip_version_is_none() -> None:
 def named(text: str, near: Near | None = None, **inputs: object) -> list[str]:
     """Return the rules that may drop FTP, by their chains and handles."""
     tables, wanted = _ruleset.parse(text), desired(**inputs)
-    parts = _native.parts(wanted, tables, _native.gates(wanted, tables, near))
+    sites = _native.Sites(wanted, tables, near)
+    parts = _native.parts(wanted, tables, _native.gates(sites))
     printed = "\n".join(f"\t\trule {number} # handle {number}" for number in range(9))
-    found = _native.warnings(wanted, tables, parts, near, lambda _chain: printed)
+    found = _native.warnings(sites, parts, lambda _chain: printed)
     return [f"{finding.facts['chain']}: {finding.facts['rule']}" for finding in found]
 
 
@@ -157,5 +158,5 @@ def sets(value: object) -> dict[str, Any]:
 def test_rule_that_touches_our_bits_of_the_connection_mark_is_named(rule: list[Any], expected: list[str]) -> None:
     tables = _ruleset.parse(numbered(nft(rule)))
     wanted = desired(passive_ports="50000:50099", mode="passive")
-    found = _native.warnings(wanted, tables, {}, None, lambda _chain: "")
+    found = _native.warnings(_native.Sites(wanted, tables), {}, lambda _chain: "")
     assert [finding.id for finding in found] == expected

@@ -38,6 +38,7 @@ class Share:
     - parts: our chains and jumps in the site's nftables tables
     - gates: the base chains of nftables that drop FTP
     - sites: the foreign rules of iptables of each IP version, as FTP meets them; none where iptables is to have nothing
+    - native: the site's rules of nftables, as FTP meets them
     - names: all gates
     """
 
@@ -46,6 +47,7 @@ class Share:
     parts: _native.Parts
     gates: list[_native.Gate]
     sites: dict[str, Site]
+    native: _native.Sites
     names: list[str]
 
 
@@ -60,7 +62,8 @@ def share(
     :arg by_firewalld: whether firewalld filters, by nftables
     """
     desired = _desired.of(options)
-    gates = _native.gates(desired, tables, near)
+    native = _native.Sites(desired, tables, near)
+    gates = _native.gates(native)
     if by_firewalld or _native.open_ports(gates, tables):
         desired = _desired.of(options, open_ports=True)
     parts = _native.parts(desired, tables, gates)
@@ -68,9 +71,9 @@ def share(
     by_iptables = [PROGRAMS[ip_version] for ip_version, site in sites.items() if site.filters()]
     names = by_iptables + [f"nftables {gate.family} {gate.table} {gate.chain}" for gate in gates]
     names += ["firewalld"] * by_firewalld
-    found = Share(desired, {}, parts, gates, sites, names)
+    found = Share(desired, {}, parts, gates, sites, native, names)
     if (parts or by_firewalld) and not by_iptables:
-        found = Share(_desired.nothing(options), _own.tables(desired), parts, gates, {}, names)
+        found = Share(_desired.nothing(options), _own.tables(desired), parts, gates, {}, native, names)
     if not found.iptables.any:
         _forget_unreadable(options.prefix, current, tables)
     return desired, found

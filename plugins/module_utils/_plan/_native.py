@@ -86,77 +86,86 @@ def _foreign(chain: Chain) -> list[Listed]:
     return [rule for rule in chain.rules if not ours(rule)]
 
 
-def gates(desired: Desired, tables: Tables, near: Near | None = None) -> list[Gate]:
-    """Return the base chains that drop FTP.
+class Sites:
+    """The site's base chains, as FTP meets them; each is read once."""
 
-    :arg near: to drop what is not near is a ban
-    """
+    def __init__(self, desired: Desired, tables: Tables, near: Near | None = None) -> None:
+        """Read nothing yet.
+
+        :arg near: to drop what is not near is a ban
+        """
+        self.desired = desired
+        self.tables = tables
+        self.near = near
+        self._met: dict[tuple[str, str, str], list[tuple[Site, _nft.Foreign, Rule]]] = {}
+
+    def chains(self) -> Iterator[tuple[tuple[str, str, str], Chain]]:
+        """Return the base chains that may be gates, by family, table and name: neither firewalld's nor our own."""
+        for family, table, name, chain in base_chains(self.tables):
+            if table != "firewalld" and not is_own(table):
+                yield (family, table, name), chain
+
+    def foreign(self, place: tuple[str, str, str]) -> list[Listed]:
+        """Return the foreign rules of a base chain."""
+        return _foreign(self.tables[place[:2]].chains[place[2]])
+
+    def met(self, place: tuple[str, str, str]) -> list[tuple[Site, _nft.Foreign, Rule]]:
+        """Return what FTP meets in a base chain: for each jump that could stand there, the rules of its IP version."""
+        if place not in self._met:
+            self._met[place] = list(self._meet(place))
+        return self._met[place]
+
+    def _meet(self, place: tuple[str, str, str]) -> Iterator[tuple[Site, _nft.Foreign, Rule]]:
+        family, table, name = place
+        chain = self.tables[family, table].chains[name]
+        for ip_version in FAMILIES[family]:
+            here = [
+                jump
+                for jump in self.desired.rules[ip_version].jumps
+                if jump.table == "filter" and jump.chain in HOOKS.get(str(chain.hook), ())
+            ]
+            hooks = list(dict.fromkeys(jump.chain for jump in here))
+            if hooks:
+                read = _nft.read(ip_version, self.tables[family, table], (name, chain), self.foreign(place), hooks)
+                site = Site(self.desired, ip_version, read.ruleset, self.near)
+                yield from ((site, read, jump) for jump in here)
+
+
+def gates(sites: Sites) -> list[Gate]:
+    """Return the base chains that drop FTP."""
     found = []
-    for family, table, name, chain in foreign_chains(tables):
-        place = first_drop(desired, tables, (family, table, name), near)
-        if place is not None:
+    for place, chain in sites.chains():
+        first = _first_drop(sites, place)
+        if first is not None:
             too_early = chain.hook == "prerouting" and chain.priority <= CONNTRACK
-            found.append(Gate(family, table, name, place, too_early))
+            found.append(Gate(*place, first, too_early))
     return found
 
 
-def foreign_chains(tables: Tables) -> Iterator[tuple[str, str, str, Chain]]:
-    """Return the base chains that may be gates: neither firewalld's nor our own."""
-    return (found for found in base_chains(tables) if found[1] != "firewalld" and not is_own(found[1]))
-
-
-def _met(
-    desired: Desired, tables: Tables, place: tuple[str, str, str], near: Near | None
-) -> Iterator[tuple[Site, _nft.Foreign, Rule]]:
-    """Return what FTP meets in a base chain: for each jump that could stand there, the rules of its IP version."""
-    family, table, name = place
-    chain = tables[family, table].chains[name]
-    for ip_version in FAMILIES[family]:
-        here = [
-            jump
-            for jump in desired.rules[ip_version].jumps
-            if jump.table == "filter" and jump.chain in HOOKS.get(str(chain.hook), ())
-        ]
-        hooks = list(dict.fromkeys(jump.chain for jump in here))
-        if hooks:
-            read = _nft.read(ip_version, tables[family, table], (name, chain), _foreign(chain), hooks)
-            site = Site(desired, ip_version, read.ruleset, near)
-            yield from ((site, read, jump) for jump in here)
-
-
-def first_drop(desired: Desired, tables: Tables, place: tuple[str, str, str], near: Near | None) -> int | None:
+def _first_drop(sites: Sites, place: tuple[str, str, str]) -> int | None:
     """Return the index, among the foreign rules of a base chain, of the first that drops FTP, but for bans.
 
     It is their number where its policy does; None where nothing does.
-
-    :arg place: family, table and name of the base chain
     """
     found = []
-    for site, read, jump in _met(desired, tables, place, near):
+    for site, read, jump in sites.met(place):
         if site.stops(jump):
             stop = site.stop(jump, read.ruleset.chain("filter", jump.chain))
-            ends = len(_foreign(tables[place[:2]].chains[place[2]]))
-            found.append(read.indexes[stop] if stop < len(read.indexes) else ends)
+            found.append(read.indexes[stop] if stop < len(read.indexes) else len(sites.foreign(place)))
     return min(found, default=None)
 
 
-def warnings(
-    desired: Desired,
-    tables: Tables,
-    parts: Parts,
-    near: Near | None,
-    printed: Callable[[str], str],
-) -> list[Finding]:
+def warnings(sites: Sites, parts: Parts, printed: Callable[[str], str]) -> list[Finding]:
     """Return a warning for each foreign rule that may stop FTP before it meets our jumps, but for bans, or the guard.
 
     :arg printed: returns what C(nft --stateless --handle list chain) prints of a chain
     """
     found: dict[tuple[str, int], None] = {}
-    for family, table, name, _chain in foreign_chains(tables):
-        part = parts.get((family, table), Part()).jumps.get(name)
-        for site, read, jump in _met(desired, tables, (family, table, name), near):
+    for (family, table, name), _chain in sites.chains():
+        jumps = parts.get((family, table), Part()).jumps.get(name)
+        for site, read, jump in sites.met((family, table, name)):
             lines = read.ruleset.chain("filter", jump.chain)
-            before = [line for line, index in zip(lines, read.indexes) if not part or index < part[0][1]]
+            before = [line for line, index in zip(lines, read.indexes) if not jumps or index < jumps[0][1]]
             for line in site.drops(jump, before):
                 chain, handle = read.sources[line]
                 found[f"{family} {table} {chain}", handle] = None
@@ -166,10 +175,10 @@ def warnings(
     ]
     if len(found) > NAMED:
         named.append(Finding("more-rules-before-jump", program="nft", number=len(found) - NAMED))
-    return named + marks(desired, tables, printed)
+    return named + _marks(sites.desired, sites.tables, printed)
 
 
-def marks(desired: Desired, tables: Tables, printed: Callable[[str], str]) -> list[Finding]:
+def _marks(desired: Desired, tables: Tables, printed: Callable[[str], str]) -> list[Finding]:
     """Return a warning for each foreign rule that may be for FTP and touches our bits of the connection mark."""
     ours_bits = desired.options.control_bit | desired.options.closed_bit
     found = []
