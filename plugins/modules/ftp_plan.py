@@ -630,15 +630,19 @@ def near(module: AnsibleModule, current: dict[str, _ruleset.Ruleset]) -> Near:
     return Near(networks, sets_with(networks, "".join(texts)))
 
 
-def add_packages(module: AnsibleModule, desired: Desired, packages: list[str], load: list[str]) -> None:
+def add_packages(
+    module: AnsibleModule, desired: Desired, packages: list[str], load: list[str], *, by_firewalld: bool
+) -> None:
     """Add the packages of other programs that are missing, and fail where none can be installed.
 
     :arg desired: what iptables is to have
+    :arg by_firewalld: whether firewalld filters, which needs no nft for its rules of nftables
     """
     live = bool(desired.live_sets)
     if not desired.any:
         packages.clear()
-    for program, package, needed in (("modprobe", "kmod", bool(load)), ("ipset", "ipset", live)):
+    programs = (("modprobe", "kmod", bool(load)), ("ipset", "ipset", live), ("nft", "nftables", by_firewalld))
+    for program, package, needed in programs:
         if needed and module.get_bin_path(program, opt_dirs=_commands.SBIN) is None:
             packages.append(package)
     if packages and not any(module.get_bin_path(name) for name in _host.PACKAGE_MANAGERS):
@@ -728,7 +732,8 @@ def firewall_cmd(module: AnsibleModule, *arguments: str) -> str:
 
 def read_zones(module: AnsibleModule, tables: Tables) -> _firewalld.Zones | None:
     """Return the zones of firewalld; nothing where it filters by iptables."""
-    if _firewalld.TABLE not in tables:
+    unseen = module.get_bin_path("nft", opt_dirs=_commands.SBIN) is None and not _firewalld.by_iptables()
+    if _firewalld.TABLE not in tables and not unseen:
         return None
     return _firewalld.zones(firewall_cmd(module, "--get-active-zones"))
 
@@ -829,7 +834,7 @@ def main() -> None:
     zones = read_zones(module, tables) if firewalld_runs else None
     desired, share = _gates.share(options, current, tables, networks, by_firewalld=zones is not None)
     load = modules_to_load(module, options) if wanted else []
-    add_packages(module, share.iptables, packages, load)
+    add_packages(module, share.iptables, packages, load, by_firewalld=zones is not None)
     plan = _plan.plan(
         share.iptables,
         current,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -196,3 +197,14 @@ def test_firewalld_needs_no_iptables() -> None:
     assert any(
         rule.jump == "DROP" and "nobody who is live" in str(rule.comment) for rule in wanted.rules["ipv4"].inside
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, False), ("", False), ("FirewallBackend=nftables\n", False), ("#\nFirewallBackend = iptables\n", True)],
+)
+def test_backend_of_the_configuration(tmp_path: Path, text: str | None, expected: bool) -> None:
+    if text is not None:
+        (tmp_path / "etc/firewalld").mkdir(parents=True)
+        (tmp_path / "etc/firewalld/firewalld.conf").write_text(text, encoding="utf-8")
+    assert _firewalld.by_iptables(str(tmp_path)) is expected

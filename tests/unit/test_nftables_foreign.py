@@ -19,13 +19,14 @@ BANS = {"set": {"family": "inet", "table": "own", "name": "bans", "type": "ipv4_
 FEW = {
     "set": {"family": "inet", "table": "own", "name": "few", "type": "ipv4_addr", "elem": ["192.0.2.1", "192.0.2.2"]}
 }
+TERSE = {"set": {"family": "inet", "table": "own", "name": "terse", "type": "ipv4_addr"}}
 LIMIT = {"limit": {"rate": 5, "burst": 5, "per": "second"}}
 
 
 def lines(*rule: dict[str, Any], ip_version: str = "ipv4") -> list[str]:
     """Return what becomes of a rule."""
     text = json.loads(nft(list(rule)))
-    text["nftables"] += [BANS, FEW]
+    text["nftables"] += [BANS, FEW, TERSE]
     table = _ruleset.parse(json.dumps(text))["inet", "own"]
     chain = table.chains["entry"]
     found = _foreign.read(ip_version, table, ("entry", chain), chain.rules, ["INPUT"])
@@ -55,6 +56,8 @@ def lines(*rule: dict[str, Any], ip_version: str = "ipv4") -> list[str]:
         ([match(SADDR, "@few"), *DROP], ["-s 192.0.2.1/32 -j DROP", "-s 192.0.2.2/32 -j DROP"]),
         ([match(SADDR, "@few", "!="), *DROP], ["! -s 192.0.2.1/32 ! -s 192.0.2.2/32 -j DROP"]),
         ([match(SADDR, "@bans"), *DROP], ["--match-set @bans src -j DROP"]),
+        ([match(SADDR, "@terse"), *DROP], ["--match-set @terse src -j DROP"]),
+        ([match(SADDR, "@terse", "!="), *DROP], ["! --match-set @terse src -j DROP"]),
         ([match(SADDR, "@nowhere"), *DROP], ["--unknown -j DROP"]),
         ([match({"&": [FLAGS, ["fin", "syn"]]}, "syn"), *DROP], ["-p tcp --tcp-flags FIN,SYN SYN -j DROP"]),
         ([match({"&": [FLAGS, ["fin", "syn"]]}, 0), *DROP], ["-p tcp --tcp-flags FIN,SYN NONE -j DROP"]),

@@ -149,13 +149,24 @@ def words(numbers: Sequence[float]) -> str:
     return ", ".join(f"{number:.0f}" for number in numbers)
 
 
+def placing(run: Run) -> bool:
+    """Tell whether a run has ended with its jumps before all rules."""
+    looks = [task["hosts"] for task in run.tasks if task["task"]["name"].endswith(LOOK)]
+    last = next(iter(looks[-1].values()))
+    return bool(last["placing"] and not last["converged"])
+
+
 def test_no_run_fails(contentions: list[Contention]) -> None:
     assert [found.failed for found in contentions] == [[], []]
 
 
 def test_each_run_leaves_what_is_asked_for(contentions: list[Contention]) -> None:
     assert [found.unplanned for found in contentions] == [[], []]
-    assert [bool(run.changed) for found in contentions for run in found.runs] == [True, False, True, True] * 2
+    for found in contentions:
+        first, again, *others = found.runs
+        # In its third pass, a run puts its jumps before all rules: FTP passes, and the next run moves them.
+        assert bool(again.changed) is placing(first)
+        assert all(run.changed for run in (first, *others))
 
 
 def test_jump_stays_behind_the_bans_of_others(contentions: list[Contention]) -> None:

@@ -164,8 +164,10 @@ class _Words:
         values = self._values(right)
         if op[0] in "<>":
             values, op = _compared(op, values), "=="
-        changing = named and CHANGING & set(self.table.sets[named].get("flags", ()))
-        if changing or (say is _address and len(values) > VALUES):
+        of_set = self.table.sets[named] if named else {"elem": values}
+        # What is in a set of addresses is not always looked at.
+        many = say is _address and (len(values) > VALUES or "elem" not in of_set)
+        if many or CHANGING & set(of_set.get("flags", ())):
             values = [right if named else "@"]
         said = [say(self, of, value) for value in values]
         if op == "!=":

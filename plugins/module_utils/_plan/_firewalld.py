@@ -11,9 +11,11 @@ control connection, so the guard drops the data connections of others.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Desired
@@ -30,6 +32,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rulese
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import Tables
 
 FOLDER = "etc/firewalld/policies"
+CONFIGURATION = "etc/firewalld/firewalld.conf"
 TABLE = ("inet", "firewalld")
 # What the names of firewalld's chains leave for that of a policy (max_policy_name_len in its policy.py).
 NAME_LENGTH = 17
@@ -76,6 +79,15 @@ def zones(active: str) -> Zones:
         elif words and words[0] == "interfaces:":
             of.update(dict.fromkeys(words[1:], zone))
     return Zones(of)
+
+
+def by_iptables(root: str = "/") -> bool:
+    """Tell whether firewalld is configured to filter by iptables (firewalld.conf(5))."""
+    try:
+        text = Path(root, CONFIGURATION).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^FirewallBackend\s*=\s*iptables\b", text, re.MULTILINE) is not None
 
 
 def names(prefix: str) -> tuple[str, str]:
