@@ -1,5 +1,6 @@
 # make test: the tests. make proof: every topology, attack, server and client, reboots, crashes, other firewall tools.
-# make demo: what the role changes, by real transfers, then ftp_check; SIDE=server, client or gateway.
+# make demo: what the role changes, by real transfers, then ftp_check; SIDE=server, client or gateway;
+#   KIND=iptables, nftables or firewalld says who filters.
 # make bench: what it costs, beside firewalld, ufw and a loop of ansible.builtin.iptables; writes docs/benchmarks.md.
 # make versions: the role with every supported ansible-core, on hosts with Python 3.9, 3.11 and 3.13.
 # make sanity: what Galaxy and ansible-test want; CORES="2.16 2.19" names versions of ansible-core for both.
@@ -7,6 +8,7 @@
 # All set up what they need: virtual environment, container engine, images.
 
 SIDE := server
+KIND := iptables
 # The longest first, so that none is left alone at the end.
 SCENARIOS := lifecycle legacy mutants matrix active passive default refusals
 PROOF := reboot resilience topologies attacks coexistence random-firewalls check interoperability
@@ -19,7 +21,7 @@ MAKEFLAGS += --jobs=3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
 
-.PHONY: test lint unit molecule proof demo interoperability bench versions sanity docs clean engine images
+.PHONY: test lint unit molecule proof demo interoperability topologies bench versions sanity docs clean engine images
 
 test: molecule lint unit
 
@@ -45,7 +47,7 @@ images: engine | $(COLLECTION)
 lint: $(VENV)/ready
 	ruff format --check
 	ruff check
-	cd $(COLLECTION)/plugins && MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy . ../docs/draw
+	cd $(COLLECTION)/plugins && MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):$(CURDIR)/tools mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.cache/mypy . ../docs/draw $(CURDIR)/tools/lab
 	ansible-lint
 	antsibull-changelog lint
 
@@ -59,10 +61,11 @@ proof: $(VENV)/ready images
 	tools/molecule $(PROOF)
 
 demo: $(VENV)/ready images
-	tools/demo $(SIDE)
+	tools/demo $(SIDE) $(KIND)
 
-interoperability: $(VENV)/ready images
-	UPDATE_GOLDEN=1 tools/molecule interoperability
+# Each writes the page of its name.
+interoperability topologies: $(VENV)/ready images
+	UPDATE_GOLDEN=1 tools/molecule $@
 
 # It plans, too, by the collection's own code.
 bench: export PYTHONPATH := $(CURDIR)/.cache

@@ -59,7 +59,7 @@ class Site:
 def address(host: Any, ip_version: int) -> str:
     """Return a test host's address."""
     start = "198.51.100." if ip_version == 4 else "2001:db8::"
-    return next(a for a in host.interface("eth0").addresses if a.startswith(start))
+    return next(str(a) for a in host.interface("eth0").addresses if a.startswith(start))
 
 
 def site(server: Any) -> Site:
@@ -99,7 +99,7 @@ def transfers(
         "echo ${name#upload/} $(wc -c < $name) $(sha256sum < $name); done; rm -f upload/*-upload"
     )
     stored = {name: (size, checksum) for name, size, checksum, _dash in map(str.split, arrived.splitlines())}
-    results = {}
+    results: dict[tuple[Way, str], str | None] = {}
     for line, error in zip(lines[::2], lines[1::2]):
         name, code, size, checksum, _dash, listed = line.split()
         key = next(key for key in keys if names[key] == name)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from lab import kinds
 from lab.ftp import OPERATIONS, WAYS, Site, Way, transfers
-from lab.hosts import FOREIGN, PROGRAMS, Host, Lab
+from lab.hosts import Host, Lab
 
-SERVER = {4: "203.0.113.2", 6: "2001:db8:1::2"}
+SERVER = kinds.FAR
 GATEWAY = {4: "198.51.100.1", 6: "2001:db8::1"}
 
 
@@ -20,14 +21,14 @@ class Topology:
 
     - host: V(server), V(client) or V(gateway)
     - inputs: the role's, without their C(ftp_)
-    - nat: the gateway's rules of table nat for IPv4 and IPv6
+    - nat: how the gateway's firewall translates addresses (lab.kinds.Firewall)
     """
 
     name: str
     host: str
     site: Site
     inputs: dict[str, Any] = field(default_factory=dict)
-    nat: tuple[str, str] = ("", "")
+    nat: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -57,17 +58,14 @@ TOPOLOGIES = (
         "gateway",
         Site(SERVER),
         {**ROUTED, "nat": True},
-        ("-A POSTROUTING -o eth1 -j MASQUERADE",) * 2,
+        "masquerade",
     ),
     Topology(
         "gateway, DNAT to another port",
         "gateway",
         Site(GATEWAY, port=2121),
         {**ROUTED, **TWO_PORTS, "nat": True},
-        (
-            "-A PREROUTING -i eth0 -p tcp --dport 2121 -j DNAT --to-destination 203.0.113.2:21",
-            "-A PREROUTING -i eth0 -p tcp --dport 2121 -j DNAT --to-destination [2001:db8:1::2]:21",
-        ),
+        "DNAT",
     ),
     Topology(
         "gateway, FTPS",
@@ -86,18 +84,12 @@ class GatewayLab(Lab):
         self.hosts = {name: self.host(name) for name in ("client", "gateway", "server")}
         self.client, self.gateway, self.server = (host.shell for host in self.hosts.values())
 
-    def firewall(self, topology: Topology) -> Host:
-        """Put the site's firewall on the topology's host, without the role; return that host."""
+    def firewall(self, topology: Topology, kind: str = "iptables") -> Host:
+        """Put a firewall of a kind on the topology's host, without the role; return that host."""
         for host in self.hosts.values():
-            host.open()
+            kinds.clear(host)
         host = self.hosts[topology.host]
-        host.load(FOREIGN)
-        if topology.site.tls:  # as nearly every firewall has it
-            for program, chain in product(PROGRAMS, ("INPUT", "OUTPUT", "FORWARD")):
-                host.shell.check_output(f"{program} -I {chain} -m conntrack --ctstate ESTABLISHED -j ACCEPT")
-        for program, rule in zip(PROGRAMS, topology.nat):
-            if rule:
-                self.gateway.check_output(f"{program} -t nat {rule}")
+        kinds.KINDS[kind](host, kinds.Firewall("ESTABLISHED" if topology.site.tls else "", topology.nat))
         return host
 
     def attempts(

@@ -1,6 +1,7 @@
 """The rules of hosts to which the role has been applied, behind each firewall of others.
 
-The role runs once for all; the other rules are those that its plan ends with, which takes no time.
+With iptables, they are those that the role's plan ends with, which takes no time; else the role runs, and what
+nftables has then is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan
 from lab.desired import options
 from lab.hosts import FOREIGN
+from lab.kinds import KINDS, clear
 from sessions import NARROW, TOPOLOGIES, Machine, Site, Topology, machines
 
 IP_VERSIONS = ("ipv4", "ipv6")
@@ -81,15 +83,34 @@ def planned(current: Rulesets, topology: Topology, **inputs: object) -> Rulesets
 
 
 @cache
-def rules(topology: Topology, site: Site, inputs: Inputs = DEFAULTS) -> list[str]:
-    """Return the rules of a host to which the role has been applied."""
-    return text(planned(firewall(site), topology, **dict(inputs.values)))
+def rules(topology: Topology, site: Site, inputs: Inputs = DEFAULTS) -> list[str] | str:
+    """Return the rules of a host to which the role has been applied, for Machine.load()."""
+    if site.kind == "iptables":
+        return text(planned(firewall(site), topology, **dict(inputs.values)))
+    return native(site, inputs)[topology]
 
 
-def apply() -> None:
+@cache
+def native(site: Site, inputs: Inputs) -> dict[Topology, str]:
+    """Return the rules of nftables of all hosts, with which they are left."""
+    hosts = {topology: topology.machine.host for topology in TOPOLOGIES}
+    for host in hosts.values():
+        clear(host)
+        # Forged senders are for the rules to stop.
+        host.shell.check_output("sed -i s/^IPv6_rpfilter=.*/IPv6_rpfilter=no/ /etc/firewalld/firewalld.conf")
+        KINDS[site.kind](host, site.firewall)
+    apply(**dict(inputs.values))
+    found = {topology: str(host.shell.check_output("nft list ruleset")) for topology, host in hosts.items()}
+    for topology, host in hosts.items():
+        clear(host)
+        topology.machine.open = False
+    return found
+
+
+def apply(**inputs: object) -> None:
     """Apply the role to all hosts; what says where each stands is in the inventory."""
     everywhere = ":".join(topology.machine.host.name for topology in TOPOLOGIES)
-    machines["server"].host.role(converge_hosts=everywhere)
+    machines["server"].host.role(**inputs, converge_hosts=everywhere)
 
 
 def same(machine: Machine, expected: Iterable[str]) -> bool:

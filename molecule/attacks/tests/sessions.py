@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lab.agent import Agent
 from lab.ftp import Way
-from lab.hosts import FOREIGN, PROGRAM, PROGRAMS, Lab
+from lab.hosts import PROGRAM, PROGRAMS, Lab
+from lab.kinds import Firewall
 
 ADDRESSES = {
     "client": {4: "198.51.100.2", 6: "2001:db8::2"},
@@ -34,11 +35,18 @@ class Machine(Agent):
         super().__init__(LAB.host(name), Path(__file__).parent / "agent.py")
         self.name = name
         self.open = False
+        self.native = False
         self.listeners: dict[int, int] = {}
 
     def load(self, saved: Iterable[str]) -> None:
-        """Replace all rules."""
+        """Replace all rules: by those that the two programs of iptables save, or by a text for nft."""
         self.open = False
+        if self.native or isinstance(saved, str):
+            self.call("run", "nft flush ruleset")
+        self.native = isinstance(saved, str)
+        if isinstance(saved, str):
+            self.call("run", "nft --file -", saved)
+            return
         for program, rules in zip(PROGRAMS, saved):
             self.call("run", f"{program}-restore", f"{rules}\n")
 
@@ -118,28 +126,35 @@ TOPOLOGIES = (
 
 @dataclass(frozen=True)
 class Site:
-    """What the site's firewall accepts before the role's rules, in INPUT, OUTPUT and FORWARD."""
+    """Who filters, and the states that the site's firewall accepts before the role's rules."""
 
     name: str
     states: str
+    kind: str = "iptables"
 
     def __str__(self) -> str:
         return self.name
 
     @property
+    def firewall(self) -> Firewall:
+        """The site's firewall."""
+        return Firewall(self.states)
+
+    @property
     def rules(self) -> list[str]:
-        """The rules, which stand first."""
+        """The rules of iptables for these states, which stand first."""
         matches = f"-m conntrack --ctstate {self.states} -j ACCEPT"
         return [f"filter -I {chain} {matches}" for chain in ("INPUT", "OUTPUT", "FORWARD")] if self.states else []
 
-    def firewall(self, machine: Machine) -> None:
-        """Put the site's firewall on a host."""
-        machine.load(FOREIGN)
-        machine.add(self.rules)
 
-
-SITES = Site("strict", ""), Site("established", "ESTABLISHED"), Site("related", "RELATED,ESTABLISHED")
-STRICT, ESTABLISHED, RELATED = SITES
+OF_IPTABLES = Site("strict", ""), Site("established", "ESTABLISHED"), Site("related", "RELATED,ESTABLISHED")
+STRICT, ESTABLISHED, RELATED = OF_IPTABLES
+SITES = (
+    *OF_IPTABLES,
+    Site("nftables-strict", "", "nftables"),
+    Site("nftables-related", "RELATED,ESTABLISHED", "nftables"),
+    Site("firewalld", "RELATED,ESTABLISHED", "firewalld"),
+)
 
 
 @dataclass(frozen=True)

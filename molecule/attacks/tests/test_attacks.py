@@ -1,10 +1,11 @@
 """Attacks on the FTP helper: the role's rules refuse each, and it succeeds once a hole is made for it.
 
-Each is made behind three firewalls of sites, and all at once where they do not disturb each other.
+Each is made behind the firewalls of several sites, and all at once where they do not disturb each other.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ import pytest
 from aims import ACK, FIN, PSH, RST, SYN, URG
 from lab.ftp import WAYS, Way
 from lab.hosts import FOREIGN
-from saved import ACTIVE, DEFAULTS, PASSIVE, Inputs, apply, rules, same
+from saved import ACTIVE, DEFAULTS, PASSIVE, Inputs, apply, firewall, rules, same, text
 from sessions import (
     REFUSED_SECONDS,
     SECONDS,
@@ -70,7 +71,46 @@ ANY_STATE = ("filter -A {opener} -p tcp -j ACCEPT", "filter -A {opened} -p tcp -
 def change(topology: Topology, way: Way, rules: tuple[str, ...]) -> None:
     """Add rules for the ends of a way."""
     chains = {end: topology.chains[direction] for end, direction in topology.directions(way.mode).items()}
-    topology.machine.add([rule.format(**chains) for rule in rules], [way.ip_version])
+    lines = [rule.format(**chains) for rule in rules]
+    if topology.machine.native:
+        # No table raw of iptables is in their way.
+        native(topology, way.ip_version, [line for line in lines if not line.startswith("raw")])
+        lines = [line for line in lines if line.startswith("raw")]
+    topology.machine.add(lines, [way.ip_version])
+
+
+# The matches of holes, as nftables has them.
+MATCHES = {
+    "-m multiport ! --ports 21": "tcp sport != 21 tcp dport != 21",
+    "-m helper --helper ftp": 'ct helper "ftp"',
+    "": "meta l4proto tcp",
+    **{f"--{end}port {port}": f"tcp {end}port {port}" for end in "sd" for port in (21, 6667)},
+}
+HOLE = re.compile(r"(filter|mangle) -I (\w+) -p tcp (.*?) ?(?:-m conntrack --ctstate (\S+) )?-j ACCEPT")
+
+
+def native(topology: Topology, ip_version: int, lines: list[str]) -> None:
+    """Let packets pass the site's firewall and the guard, by rules of nftables in place of those of iptables."""
+    found: list[tuple[str, str]] = []
+    table = ""
+    printed = topology.machine.call("run", "nft list ruleset")
+    for begins, chain in re.findall(r"^(?:table (\w+ \S+)|\tchain (\S+)) {", printed, re.MULTILINE):
+        table = begins or table
+        found += [(table, chain)] if chain else []
+    commands = []
+    for line in lines:
+        words = HOLE.fullmatch(line)
+        assert words, line
+        of, direction, matches, states = words.groups()
+        names = {direction, f"{direction}-DROP"} if of == "mangle" else {direction.lower(), f"filter_{direction}"}
+        tables = {f"ip{'6' * (ip_version == 6)} hostfw-FTP"} if of == "mangle" else {"inet site", "inet firewalld"}
+        then = f"{MATCHES[matches]}{f' ct state {states.lower()}' if states else ''} accept"
+        commands += [
+            f"insert rule {table} {chain} {f'meta nfproto ipv{ip_version} ' if 'inet' in table else ''}{then}"
+            for table, chain in found
+            if table in tables and chain in names
+        ]
+    topology.machine.call("run", "nft --file -", "\n".join([*commands, ""]))
 
 
 @dataclass(frozen=True)
@@ -138,7 +178,7 @@ CASES = [
     for way in WAYS
     if topology.side in attack.sides.split() and way.command in attack.commands.split()
     # What another helper expects, others accept there.
-    if not (attack.setup and site is RELATED_SITE)
+    if not (attack.setup and "RELATED" in site.states)
 ]
 
 
@@ -233,7 +273,7 @@ def test_honest_data_connections_pass(topology: Topology, site: Site, inputs: In
 
 def test_role_makes_the_rules_of_its_plan() -> None:
     for topology in TOPOLOGIES:
-        RELATED_SITE.firewall(topology.machine)
+        topology.machine.load(text(firewall(RELATED_SITE)))
     apply()
     assert [topology.side for topology in TOPOLOGIES if not same(topology.machine, rules(topology, RELATED_SITE))] == []
 

@@ -8,8 +8,8 @@ import pytest
 from lab.ftp import WAYS, Way
 from saved import firewall, planned, text
 from sessions import (
+    OF_IPTABLES,
     RELATED,
-    SITES,
     TOPOLOGIES,
     Machine,
     Session,
@@ -62,7 +62,7 @@ def steps(site: Site) -> list[list[str]]:
     return [text(rules) for rules in found]
 
 
-@pytest.mark.parametrize("site", SITES, ids=str)
+@pytest.mark.parametrize("site", OF_IPTABLES, ids=str)
 def test_what_any_instance_allows_passes(site: Site) -> None:
     found = []
     for rules in steps(site)[1:]:

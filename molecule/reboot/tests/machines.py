@@ -25,8 +25,10 @@ UNIT = "hostfw-conntrack-FTP.service"
 LAB = Lab()
 inventory = AnsibleRunner(LAB.inventory)
 NAMES = sorted(inventory.get_hosts("servers"))
-# The machine on which the kernel refuses a rule.
-REFUSING = NAMES[-1]
+# Those without iptables.
+NATIVE = [name for name in NAMES if name.endswith(("-nftables", "-firewalld"))]
+# The machine on which the kernel refuses a rule of iptables.
+REFUSING = [*NATIVE, *(name for name in NAMES if name not in NATIVE)][-1]
 # Emulated processors are slow, and so is the machine below them where others use it.
 SECONDS = 120
 BOOT_SECONDS = 1200
@@ -105,12 +107,18 @@ class Machine(Host):
             found.update({f"{protocol} {way}": reason for (way, _operation), reason in reasons.items()})
         return Seen(
             rules=self.rules(),
-            sets=self.shell.check_output("ipset list -name"),
+            sets="" if self.name in NATIVE else self.shell.check_output("ipset list -name"),
             modules=sorted(line.split()[0] for line in loaded if line.split()[2] != "0"),
             helper=any(line.split()[0] == HELPER for line in loaded),
             files=self.shell.check_output("find /etc -printf '%p %y %m %s %l\\n' | sort"),
             transfers=found,
         )
+
+    def rules(self) -> str:
+        """Return all rules, counters aside."""
+        if self.name not in NATIVE:
+            return super().rules()
+        return re.sub(r"packets \d+ bytes \d+", "", self.shell.check_output("nft list ruleset"))
 
     def boot_id(self) -> str:
         """Return the number of this boot, by a connection of its own; empty where the machine is not up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import Future
 
 from machines import HELPER, REFUSING, Life
@@ -10,8 +11,10 @@ from machines import HELPER, REFUSING, Life
 def tables(rules: str) -> list[tuple[list[str], list[str]]]:
     """Return the lines of each table: in their order, but those about the role's chains, which are sorted.
 
-    A table that holds nothing is as good as none.
+    A table that holds nothing is as good as none. Rules of nftables are one text.
     """
+    if not rules.startswith("*"):
+        return [(rules.splitlines(), [])]
     found = []
     for table in rules.split("COMMIT\n")[:-1]:
         lines = table.splitlines()
@@ -24,6 +27,12 @@ def tables(rules: str) -> list[tuple[list[str], list[str]]]:
 
 def of_others(rules: str) -> list[tuple[list[str], list[str]]]:
     """Return the tables without what is the role's."""
+    if not rules.startswith("*"):
+        text = re.sub(r"^table \S+ hostfw-FTP {\n.*?^}(?:\n|\Z)", "", rules, flags=re.MULTILINE | re.DOTALL)
+        text = re.sub(
+            r"\n?^\tchain (FTP-|\S+_policy_hostfw-)\S+ {\n.*?^\t}\n", "", text, flags=re.MULTILINE | re.DOTALL
+        )
+        return tables("".join(line for line in text.splitlines(keepends=True) if "hostfw" not in line))
     lines = [line for line in rules.splitlines(keepends=True) if "FTP" not in line and "HOSTFW" not in line]
     return tables("".join(lines))
 

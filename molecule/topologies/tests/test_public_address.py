@@ -12,11 +12,11 @@ from peers import HOLD, OTHER, OWN, scan, start
 
 LAB = GatewayLab()
 PUBLIC = GATEWAY[4]
-TOPOLOGY = Topology(
-    "server, public address",
-    "server",
-    Site({4: PUBLIC, 6: SERVER[6]}),
-    nat=(f"-A PREROUTING -i eth0 -d {PUBLIC} -p tcp -j DNAT --to-destination {SERVER[4]}", ""),
+TOPOLOGY = Topology("server, public address", "server", Site({4: PUBLIC, 6: SERVER[6]}))
+# The gateway's table nat.
+ONE_TO_ONE = (
+    f"-A PREROUTING -i eth0 -d {PUBLIC} -p tcp -j DNAT --to-destination {SERVER[4]}",
+    f"-A POSTROUTING -s {SERVER[4]} -o eth0 -j SNAT --to-source {PUBLIC}",
 )
 
 
@@ -24,7 +24,8 @@ TOPOLOGY = Topology(
 def server() -> Iterator[Host]:
     """A server that announces the gateway's address, which topologies for it."""
     host = LAB.firewall(TOPOLOGY)
-    LAB.gateway.check_output(f"iptables -t nat -A POSTROUTING -s {SERVER[4]} -o eth0 -j SNAT --to-source {PUBLIC}")
+    for rule in ONE_TO_ONE:
+        LAB.gateway.check_output(f"iptables -t nat {rule}")
     configure(host.shell, pasv_address=PUBLIC)
     yield host
     configure(host.shell)

@@ -72,7 +72,7 @@ def share(
     names = by_iptables + [f"nftables {gate.family} {gate.table} {gate.chain}" for gate in gates]
     names += ["firewalld"] * by_firewalld
     found = Share(desired, {}, parts, gates, sites, native, names)
-    if (parts or by_firewalld) and not by_iptables:
+    if (any(native.chains()) or by_firewalld) and not by_iptables:
         found = Share(_desired.nothing(options), _own.tables(desired), parts, gates, {}, native, names)
     if not found.iptables.any:
         _forget_unreadable(options.prefix, current, tables)
