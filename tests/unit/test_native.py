@@ -140,3 +140,16 @@ def test_own_tables_differ_by_what_they_say_alone() -> None:
     tables = _own.tables(_desired.of(options))
     assert _own.same(tables["ip", "hostfw-FTP"], _own.tables(_desired.of(options))["ip", "hostfw-FTP"])
     assert not _own.same(tables["ip", "hostfw-FTP"], None)
+
+
+def test_ports_that_touch_are_one_range_as_nft_prints_it() -> None:
+    options = _options.parse(
+        {**DEFAULTS, "tls": True, "passive_ports": "50000:50099", "data_port": "20", "mode": "active"},
+        ["lo", "eth0"],
+        ["eth0"],
+    )
+    _wanted, share = _gates.share(options, {}, _ruleset.parse(printed(VERSIONS[0], "before")), None)
+    jumps = [rule.text for rule in share.own["ip", "hostfw-FTP"].chains["OUTPUT"].rules]
+    assert [rule.partition(" counter ")[0] for rule in jumps if "FTP-CONTROL" in rule] == [
+        'oifname "eth0" tcp sport 20-21'
+    ]

@@ -14,7 +14,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desi
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _rule, _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _plan, _warnings
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset as _nftables
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _gates, _native, _plan, _warnings
 from generator import WORDS, Firewall
 from lab.agent import Agent
 from lab.desired import options
@@ -45,12 +46,14 @@ class Found:
 
     - outcome: V(passed); V(warned), where FTP passes without the rules that the plan has named; V(failed)
     - named: these rules
+    - tried: the firewall at first, as the site has it
     - why: what failed
     """
 
     firewall: Firewall
     outcome: str = "failed"
     named: list[str] = field(default_factory=list)
+    tried: str = ""
     why: list[str] = field(default_factory=list)
 
 
@@ -114,24 +117,24 @@ class Site:
         return found
 
     def role(self, inputs: dict[str, Any]) -> tuple[_plan.Plan, list[str]]:
-        """Do what the role does; return its plan and its warnings."""
+        """Do what the role does; return its plan and its warnings, or the conflicts."""
         chosen = options({**INPUTS, **inputs}, "eth1")
         current = {
             f"ipv{ip_version}": _ruleset.parse(text, (*_desired.TABLES, "nat"))
-            for ip_version, text in self.save().items()
+            for ip_version, text in self.of_iptables()
         }
-        plan = _plan.plan(
-            _desired.of(chosen),
-            current,
-            {},
-            together=False,
-            near=Near(NEAR, sets_with(NEAR, self.site.run("ipset list"))),
-        )
+        tables = _nftables.parse(self.of_nftables())
+        near = Near(NEAR, sets_with(NEAR, self.site.run("ipset list")))
+        desired, share = _gates.share(chosen, current, tables, near)
+        plan = _plan.plan(share.iptables, current, {}, together=False, near=near, sites=share.sites)
+        plan.add_native(chosen.prefix, tables, share.own, share.parts)
+        plan.conflicts += _gates.conflicts(desired, share.gates, firewalld_drops=False)
         if plan.conflicts:
             return plan, plan.conflicts
         warnings = _warnings.warnings(chosen, current, [], root="/nowhere")
         for ip_version, site in plan.sites.items():
             warnings += site.warnings(_rule.PROGRAMS[ip_version], plan.after[ip_version])
+        warnings += _native.warnings(share.native, share.parts, self.printed)
         for command in plan.prepare:
             self.site.run(shlex.join(command["argv"]), command["stdin"])
         for ip_version, program in _rule.PROGRAMS.items():
@@ -141,6 +144,18 @@ class Site:
         for command in plan.finish:
             self.site.run(shlex.join(command["argv"]), command["stdin"])
         return plan, warnings
+
+    def of_iptables(self) -> list[tuple[int, str]]:
+        """Return what iptables-save prints."""
+        return list(self.save().items())
+
+    def of_nftables(self) -> str:
+        """Return what nft prints in JSON; nothing where there is no nft."""
+        return ""
+
+    def printed(self, chain: str) -> str:
+        """Return what nft prints of a chain with handles."""
+        raise NotImplementedError(chain)
 
     def transfers(self, side: str, ways: Sequence[Way], seconds: int) -> dict[str, bool]:
         """Fetch a listing in each way, all at once; tell what passed."""
@@ -180,10 +195,19 @@ class Site:
             str(version) for version, address in addresses.items() if any(f"{address} " in to for to in found)
         )
 
+    def written(self, firewall: Firewall) -> dict[int, str]:
+        """Return a firewall as load() takes it."""
+        return {ip_version: firewall.saved(ip_version) for ip_version in PROGRAM}
+
+    def without(self, texts: dict[int, str], told: Iterable[str]) -> tuple[dict[int, str], list[str]]:
+        """Return a firewall without the rules that are named, and these."""
+        return without(texts, told)
+
     def look(self, firewall: Firewall) -> Found:
         """Try the role in a firewall, and once more without the rules that the plan names, until FTP passes."""
         found = Found(firewall)
-        texts = {ip_version: firewall.saved(ip_version) for ip_version in PROGRAM}
+        texts = self.written(firewall)
+        found.tried = "\n".join(texts.values())
         for rounds in range(8):
             before = self.load(texts)
             told, blocked = self.look_once(firewall, before, found)
@@ -192,7 +216,7 @@ class Site:
             if not blocked:
                 found.outcome = "warned" if rounds else "passed"
                 return found
-            texts, named = without(before, told)
+            texts, named = self.without(before, told)
             if not named:
                 found.why.append(f"{', '.join(blocked)} did not pass, and no rule is named; told: {told}")
                 return found
@@ -242,8 +266,80 @@ class Site:
         return told, [way for way, passes in passed.items() if not passes]
 
 
+NATIVE = 0
+
+
+class NativeSite(Site):
+    """A site where native rules of nftables filter; they are the key 0 of what load() takes."""
+
+    def written(self, firewall: Firewall) -> dict[int, str]:
+        """Return a firewall in the words of nft, but for what iptables cannot translate."""
+        commands = []
+        for ip_version, saved in super().written(firewall).items():
+            ruleset = _ruleset.parse(saved, ["filter"])
+            chains = ruleset.tables["filter"]
+            lines = ["*filter", *(f":{chain} {ruleset.policies['filter', chain]} [0:0]" for chain in chains)]
+            lines += [rule for rules in chains.values() for rule in rules if "\n" not in rule and "-set " not in rule]
+            printed = self.translated(PROGRAM[ip_version], [*lines, "COMMIT", ""])
+            commands += [line for line in printed.splitlines() if line.startswith("add ")]
+        text = "".join(re.sub(r"^(add \w+ ip6?) filter", r"\1 site", line) + "\n" for line in commands)
+        return {NATIVE: text}
+
+    def translated(self, program: str, lines: list[str]) -> str:
+        """Return what a program of iptables translates, without the lines that it cannot."""
+        while True:
+            self.site.run("cat > /tmp/saved", "\n".join(lines))
+            code, out, err = self.site.call("run", f"{program}-restore-translate -f /tmp/saved")
+            if code == 0:
+                return str(out)
+            at = re.search(r"line:? (\d+)", err)
+            assert at, err
+            del lines[int(at[1]) - 1]
+
+    def load(self, texts: dict[int, str]) -> dict[int, str]:
+        """Replace all rules; return what nft prints of them."""
+        lines = texts[NATIVE].splitlines()
+        while True:
+            code, _out, err = self.site.call("run", "nft -f -", "\n".join(["flush ruleset", *lines, ""]))
+            if code == 0:
+                return self.save()
+            # What iptables translates is not always what nft understands.
+            at = re.search(r"stdin:(\d+):", err)
+            assert at, err
+            del lines[int(at[1]) - 2]
+
+    def save(self) -> dict[int, str]:
+        """Return what nft prints, without what has been counted."""
+        return {NATIVE: self.site.run("nft -s list ruleset")}
+
+    def of_iptables(self) -> list[tuple[int, str]]:
+        """Return nothing."""
+        return []
+
+    def of_nftables(self) -> str:
+        """Return what nft prints in JSON."""
+        return self.site.run("nft -j list ruleset")
+
+    def printed(self, chain: str) -> str:
+        """Return what nft prints of a chain with handles."""
+        return self.site.run(f"nft -s -a list chain {chain}")
+
+    def without(self, texts: dict[int, str], told: Iterable[str]) -> tuple[dict[int, str], list[str]]:
+        """Return a firewall without the rules that are named, and these."""
+        words = "\n".join(told)
+        lines = texts[NATIVE].splitlines()
+        named = [line for line in lines if line.startswith("\t\t") and f": {line.strip()};" in words]
+        left = [line for line in lines if line not in named]
+        return {NATIVE: "\n".join(left)}, [line.strip() for line in named]
+
+
 def tables(text: str) -> list[str]:
-    """Return the lines of what iptables-save printed, but for tables without rules, which are there once looked at."""
+    """Return the lines of what iptables-save printed, but for tables without rules, which are there once looked at.
+
+    What nft printed is returned as it is.
+    """
+    if "*" not in text[:1]:
+        return text.splitlines()
     ruleset = _ruleset.parse(text, (*_desired.TABLES, "nat"))
     found = []
     for table, chains in sorted(ruleset.tables.items()):

@@ -6,18 +6,18 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from generator import firewall
-from sites import Found, Site
+from sites import Found, NativeSite, Site
 
 SEED = os.environ.get("FIREWALLS_SEED", "1")
-COUNT = int(os.environ.get("FIREWALLS_COUNT", "300"))
+COUNT = int(os.environ.get("FIREWALLS_COUNT", "450"))
 
 
-SITES = ("nft-1", "legacy-1", "nft-2", "legacy-2")
+SITES = ("nft-1", "legacy-1", "native-1", "nft-2", "legacy-2", "native-2")
 
 
 def look(name: str, numbers: range) -> list[Found]:
     """Look at firewalls, one after the other."""
-    found = Site(name)
+    found = (NativeSite if name.startswith("native") else Site)(name)
     return [found.look(firewall(f"{SEED}-{number}")) for number in numbers]
 
 
@@ -29,7 +29,7 @@ def test_ftp_passes_behind_random_firewalls(figures: list[str]) -> None:
     words = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     figures.append(f"random firewalls: {len(found)} tried, {words} (seed {SEED})")
     failures = [
-        f"seed {one.firewall.seed}, {one.firewall.inputs}: {one.why}\n{one.firewall.saved(4)}"
+        f"seed {one.firewall.seed}, {one.firewall.inputs}: {one.why}\n{one.tried}"
         for one in found
         if one.outcome == "failed"
     ]

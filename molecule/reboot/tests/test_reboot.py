@@ -11,10 +11,10 @@ from machines import HELPER, REFUSING, Life
 def tables(rules: str) -> list[tuple[list[str], list[str]]]:
     """Return the lines of each table: in their order, but those about the role's chains, which are sorted.
 
-    A table that holds nothing is as good as none. Rules of nftables are one text.
+    A table that holds nothing is as good as none. Tables of nftables are one text each.
     """
     if not rules.startswith("*"):
-        return [(rules.splitlines(), [])]
+        return [(sorted(re.split(r"^(?=table )", rules.strip() + "\n", flags=re.MULTILINE)), [])]
     found = []
     for table in rules.split("COMMIT\n")[:-1]:
         lines = table.splitlines()

@@ -135,7 +135,13 @@ def _ports(text: str) -> object:
     for part in text.split(","):
         first, colon, last = part.partition(":")
         found.append({"range": [int(first), int(last)]} if colon else int(first))
-    return found[0] if len(found) == 1 else {"set": _merged(found)}
+    return _set(found)
+
+
+def _set(values: Sequence[Any]) -> object:
+    """Return a set, or its only port or range, as nft makes of it; values of a map are lists."""
+    merged = _merged(values)
+    return merged[0] if len(merged) == 1 and isinstance(merged[0], (int, dict)) else {"set": merged}
 
 
 def _merged(values: Sequence[Any]) -> list[Any]:
@@ -173,7 +179,7 @@ def _normal(item: object) -> Any:  # noqa: ANN401 any of JSON's values
     if words is not None:
         return sorted(words)
     if list(item) == ["set"] and isinstance(item["set"], list):
-        return {"set": _merged(item["set"])}
+        return _set(item["set"])
     made = {key: _normal(value) for key, value in item.items()}
     if made.get("left") == _meta("l4proto") and isinstance(made["right"], int):
         made["right"] = PROTOCOLS.get(made["right"], made["right"])
