@@ -21,6 +21,14 @@ SERVER = LAB.host("server").shell
 BEHIND = Site({4: "203.0.113.2", 6: "2001:db8:1::2"})
 LOOK = "Compare the host with what is asked for"
 UNIT = "hostfw-conntrack-FTP"
+# firewalld, with each interface in a zone of its own.
+ZONED = (
+    "mkdir -p /etc/firewalld/policies",
+    "systemctl start firewalld",
+    "firewall-cmd --permanent --zone=public --add-interface=eth0",
+    "firewall-cmd --permanent --zone=internal --add-interface=eth1",
+    "firewall-cmd --reload",
+)
 # The figures of the summary: the program, the event, what passed, and how many foreign rules changed.
 FIGURES: list[tuple[str, str, str, str]] = []
 
@@ -99,6 +107,26 @@ class Program:
         keys = product(WAYS, OPERATIONS)
         return list(transfers(CLIENT, server, keys, seconds, self.at or site(server)).values())
 
+    def modes(self) -> set[str]:
+        """Return the modes that pass; of the others, nothing does."""
+        found = dict(zip(product(WAYS, OPERATIONS), self.tried(2 * BLOCKED_SECONDS)))
+        passed, failed = (
+            {way.mode for (way, _), why in found.items() if (why is None) is yes} for yes in (True, False)
+        )
+        assert not passed & failed, found
+        return passed
+
+    def any_instance_allows(self, **inputs: object) -> None:
+        """Check that what any of two instances allows passes, and nothing else."""
+        self.host.role(**inputs, ftp_mode="active")
+        assert self.modes() == {"active"}
+        self.host.role(**inputs, ftp_mode="passive", ftp_chain_prefix="MIRROR")
+        assert self.modes() == {"active", "passive"}
+        self.host.role(**inputs, ftp_mode="active", ftp_state="absent")
+        assert self.modes() == {"passive"}
+        self.host.role(**inputs, ftp_chain_prefix="MIRROR", ftp_state="absent")
+        assert self.modes() == set()
+
     def passes(self, event: str) -> None:
         """Check that FTP passes, and that the rules of both are there once and as they were."""
         found = self.tried(SECONDS)
@@ -123,6 +151,12 @@ class Program:
         assert code == 2
         assert all(part in said for part in words(symptom)), said
         assert self.host.rules() == before
+
+    def is_well(self, **inputs: object) -> None:
+        """Check that ftp_check finds nothing the matter, and FTP passing."""
+        code, lines = check(LAB, self.host.name, ftp_verify=tried(self.host), **inputs)
+        assert code == 0, lines
+        assert lines[-1] == "1 of 1 host is well."
 
     def finds_nothing_to_do(self, **inputs: object) -> None:
         """Check that another run of the role changes nothing, and takes one module."""

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
 
 import pytest
-from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS
-from program import BEHIND, LAB, LOOK, SERVER, Program, quoted
-
-# What the host itself opens is rejected.
-EGRESS = """<?xml version="1.0" encoding="utf-8"?>
-<policy priority="-5" target="REJECT">
-  <ingress-zone name="HOST"/>
-  <egress-zone name="internal"/>
-</policy>
-"""
+from lab.ftp import BLOCKED_SECONDS, SECONDS
+from lab.kinds import EGRESS
+from program import BEHIND, LAB, LOOK, SERVER, ZONED, Program, quoted
 
 
 def state(host: Program) -> str:
@@ -29,14 +21,7 @@ def state(host: Program) -> str:
 def firewalld() -> Iterator[Program]:
     """A host with firewalld, its interfaces in zones of their own; afterwards it is as it was."""
     found = Program("firewalld", LAB.host("host"), units=("firewalld",))
-    found.run(
-        "mkdir -p /etc/firewalld/policies",
-        "cp -r /etc/firewalld /tmp/firewalld",
-        "systemctl start firewalld",
-        "firewall-cmd --permanent --zone=public --add-interface=eth0",
-        "firewall-cmd --permanent --zone=internal --add-interface=eth1",
-        "firewall-cmd --reload",
-    )
+    found.run("cp -r /etc/firewalld /tmp/firewalld", *ZONED)
     before = state(found)
     yield found
     found.host.role(ftp_state="absent")
@@ -60,8 +45,13 @@ def test_ftp_passes_to_a_server_with_firewalld(firewalld: Program) -> None:
 
 def test_only_the_mode_asked_for_comes_in(firewalld: Program) -> None:
     firewalld.host.role(ftp_interface="eth0", ftp_mode="active")
-    found = dict(zip(product(WAYS, OPERATIONS), firewalld.tried(BLOCKED_SECONDS)))
-    assert {way.mode for (way, _operation), error in found.items() if error is None} == {"active"}
+    assert firewalld.modes() == {"active"}
+
+
+def test_what_any_instance_allows_passes(firewalld: Program) -> None:
+    firewalld.run(quoted(EGRESS, "/etc/firewalld/policies/egress.xml"), "firewall-cmd --reload")
+    firewalld.any_instance_allows(ftp_interface="eth0")
+    firewalld.run("rm /etc/firewalld/policies/egress.xml", "firewall-cmd --reload")
 
 
 def test_ftps_passes_for_those_who_hold_a_control_connection(firewalld: Program) -> None:
@@ -78,12 +68,18 @@ def test_ftp_passes_through_a_gateway_with_firewalld(firewalld: Program) -> None
     firewalld.passes("gateway, firewall-cmd --reload")
 
 
-def test_ftp_passes_from_a_client_behind_a_policy_that_rejects(firewalld: Program) -> None:
+def test_ftp_passes_from_a_client_behind_a_policy_that_drops(firewalld: Program) -> None:
     firewalld.run(quoted(EGRESS, "/etc/firewalld/policies/egress.xml"), "firewall-cmd --reload")
     assert None not in firewalld.as_client(BLOCKED_SECONDS)
     firewalld.host.role(ftp_side="client", ftp_interface="eth1")
     assert firewalld.as_client(SECONDS) == {None}
     firewalld.run("rm /etc/firewalld/policies/egress.xml", "firewall-cmd --reload")
+
+
+def test_ftp_check_says_why_ftp_hangs_and_that_it_passes(firewalld: Program) -> None:
+    firewalld.verdict("Firewalld runs, and FTP hangs", ftp_interface="eth0")
+    firewalld.host.role(ftp_interface="eth0")
+    firewalld.is_well(ftp_interface="eth0")
 
 
 def test_what_a_reload_would_lose_stops_the_role(firewalld: Program) -> None:

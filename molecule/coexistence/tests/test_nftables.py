@@ -161,6 +161,11 @@ def test_only_the_mode_asked_for_passes(host: Program) -> None:
     passing(host, "role, ftp_mode active", ("active",), ftp_mode="active")
 
 
+@pytest.mark.parametrize("host", ["policy"], indirect=True)
+def test_what_any_instance_allows_passes(host: Program) -> None:
+    host.any_instance_allows()
+
+
 @pytest.mark.parametrize("host", ["forward"], indirect=True)
 def test_ftp_passes_through_a_gateway(host: Program) -> None:
     host.at, host.server = BEHIND, SERVER
@@ -171,8 +176,7 @@ def test_ftp_passes_through_a_gateway(host: Program) -> None:
     host.run("systemctl restart nftables")
     host.passes("gateway, systemctl restart nftables")
     host.host.role(**gateway, ftp_mode="passive")
-    found = dict(zip(product(WAYS, OPERATIONS), host.tried(BLOCKED_SECONDS)))
-    assert {way.mode for (way, _operation), error in found.items() if error is None} == {"passive"}
+    assert host.modes() == {"passive"}
 
 
 @pytest.mark.parametrize("host", ["strict"], indirect=True)
@@ -188,6 +192,13 @@ def test_ftp_passes_from_a_client(host: Program) -> None:
 def test_ftps_passes_for_those_who_hold_a_control_connection(host: Program) -> None:
     host.host.role(ftp_tls=True, ftp_passive_ports="50000:50099", ftp_mode="passive")
     host.lets_ftps_in_for_live_peers_only()
+
+
+@pytest.mark.parametrize("host", ["policy"], indirect=True)
+def test_ftp_check_says_why_ftp_hangs_and_that_it_passes(host: Program) -> None:
+    host.verdict("Everything hangs, or the control connection works and nothing else")
+    host.host.role()
+    host.is_well()
 
 
 @pytest.mark.parametrize("host", ["policy"], indirect=True)

@@ -1,0 +1,18 @@
+"""The page of what passed; it comes after the tests of that."""
+
+from __future__ import annotations
+
+import os
+
+from lab import PROJECT
+from passed import document
+
+DOCUMENT = PROJECT / "docs/topologies.md"
+
+
+def test_docs_topologies_md_is_what_is_found() -> None:
+    found = document()
+    print(found)
+    if os.environ.get("UPDATE_GOLDEN"):
+        DOCUMENT.write_text(found, encoding="utf-8")
+    assert found == DOCUMENT.read_text(encoding="utf-8")
