@@ -163,3 +163,11 @@ def test_rule_that_touches_our_bits_of_the_connection_mark_is_named(rule: list[A
     wanted = desired(passive_ports="50000:50099", mode="passive")
     found = _native.warnings(_native.Sites(wanted, tables), {}, lambda _chain: "")
     assert [finding.id for finding in found] == expected
+
+
+def test_mark_is_looked_at_in_a_native_table_with_a_name_that_iptables_has_too() -> None:
+    wanted = desired(passive_ports="50000:50099", mode="passive")
+    for chain, expected in (("input", ["connmark-written"]), ("INPUT", [])):
+        text = numbered(nft([sets(1)], family="ip", table="filter", name=chain))
+        found = _native.warnings(_native.Sites(wanted, _ruleset.parse(text)), {}, lambda _chain: "")
+        assert [finding.id for finding in found] == expected

@@ -86,6 +86,11 @@ def _foreign(chain: Chain) -> list[Listed]:
     return [rule for rule in chain.rules if not ours(rule)]
 
 
+def _of_iptables(family: str, name: str, table: Table) -> bool:
+    """Tell whether a table is one that iptables-nft makes, by its name and those of its chains."""
+    return family != "inet" and name in OF_IPTABLES and bool(set(BUILT_IN) & set(table.chains))
+
+
 class Sites:
     """The site's base chains, as FTP meets them; each is read once."""
 
@@ -119,11 +124,7 @@ class Sites:
         family, table, name = place
         chain = self.tables[family, table].chains[name]
         for ip_version in FAMILIES[family]:
-            here = [
-                jump
-                for jump in self.desired.rules[ip_version].jumps
-                if jump.table == "filter" and jump.chain in HOOKS.get(str(chain.hook), ())
-            ]
+            here = _jumps_at(self.desired, ip_version, chain)
             hooks = list(dict.fromkeys(jump.chain for jump in here))
             if hooks:
                 read = _nft.read(ip_version, self.tables[family, table], (name, chain), self.foreign(place), hooks)
@@ -183,18 +184,19 @@ def _marks(desired: Desired, tables: Tables, printed: Callable[[str], str]) -> l
     ours_bits = desired.options.control_bit | desired.options.closed_bit
     found = []
     for (family, name), table in tables.items():
-        if is_own(name) or (family != "inet" and name in OF_IPTABLES):
+        if is_own(name) or _of_iptables(family, name, table):
             continue
         for chain_name, chain in table.chains.items():
             for rule in _foreign(chain):
                 uses = [(writes, bits) for writes, bits in map(_mark_of, rule.statements) if bits & ours_bits]
-                if uses and _is_for_ftp(desired, (family, name), table, rule):
+                if uses and _is_for_ftp(desired, family, table, rule):
+                    writes, bits = uses[0]
                     text = _printed_rule(rule.handle, printed(f"{family} {name} {chain_name}").splitlines())
-                    cure = "let it keep these bits" if uses[0][0] else "let it ask for other bits only"
-                    if uses[0][1] != ALL:
+                    cure = "let it keep these bits" if writes else "let it ask for other bits only"
+                    if bits != ALL:
                         cure += ", or set ftp_connmark to two bits that it does not use"
                     of = {"program": "nft", "table": f"{family} {name}", "bits": ours_bits, "rule": text, "cure": cure}
-                    found.append(Finding("connmark-written" if uses[0][0] else "connmark-read", **of))
+                    found.append(Finding("connmark-written" if writes else "connmark-read", **of))
     return found
 
 
@@ -202,44 +204,47 @@ def _mark_of(statement: Mapping[str, Any]) -> tuple[bool, int]:
     """Return whether a statement writes the connection mark, and the bits that it writes or reads."""
     (kind, value), *_rest = statement.items()
     if kind == "match":
-        return False, _mask(value["left"], 0)
+        return False, _mask(value["left"])
     if kind == "mangle" and value["key"] == MARK:
         new = value["value"]
         kept, turned = new["|"] if isinstance(new, dict) and "|" in new else (new, 0)
-        return True, ALL & ~_mask(kept, 0) | (turned if isinstance(turned, int) else ALL)
+        return True, ALL & ~_mask(kept) | (turned if isinstance(turned, int) else ALL)
     return False, 0
 
 
-def _mask(left: object, otherwise: int) -> int:
-    """Return the bits of the connection mark that are meant."""
+def _mask(left: object) -> int:
+    """Return the bits of the connection mark that are meant; none where it is something else."""
     if left == MARK:
         return ALL
     sides = left.get("&") if isinstance(left, dict) else None
-    return sides[1] if sides and sides[0] == MARK and isinstance(sides[1], int) else otherwise
+    return sides[1] if sides and sides[0] == MARK and isinstance(sides[1], int) else 0
 
 
-def _is_for_ftp(desired: Desired, place: tuple[str, str], table: Table, rule: Listed) -> bool:
+def _is_for_ftp(desired: Desired, family: str, table: Table, rule: Listed) -> bool:
     """Tell whether the conditions of a rule may be true for a packet of FTP."""
     conditions = [each for each in rule.statements if next(iter(each)) in ("match", "limit")]
     alone = [Listed([*conditions, {"accept": None}])]
-    base = Chain("input")
-    for ip_version in FAMILIES[place[0]]:
+    # Its conditions may name sets, and lead to no chain.
+    sets, base = Table(sets=table.sets), Chain("input")
+    for ip_version in FAMILIES[family]:
         hooks = list(dict.fromkeys(jump.chain for jump in desired.rules[ip_version].jumps if jump.table == "filter"))
-        read = _nft.read(ip_version, table, ("", base), alone, hooks)
+        read = _nft.read(ip_version, sets, ("", base), alone, hooks)
         site = Site(desired, ip_version, read.ruleset)
         if any(site.reader("filter", hook).walk(read.ruleset.chain("filter", hook)).accepts for hook in hooks):
             return True
     return False
 
 
+def _jumps_at(desired: Desired, ip_version: str, chain: Chain) -> list[Rule]:
+    """Return the jumps of an IP version that could stand in a base chain."""
+    hooks = HOOKS.get(str(chain.hook), ())
+    return [jump for jump in desired.rules[ip_version].jumps if jump.table == "filter" and jump.chain in hooks]
+
+
 def jumps(desired: Desired, family: str, chain: Chain) -> list[Listed]:
     """Return the jumps from a base chain into ours."""
     of = {
-        ip_version: [
-            _known(rule, chain)
-            for rule in desired.rules[ip_version].jumps
-            if rule.table == "filter" and rule.chain in HOOKS.get(str(chain.hook), ())
-        ]
+        ip_version: [_known(rule, chain) for rule in _jumps_at(desired, ip_version, chain)]
         for ip_version in FAMILIES[family]
     }
     return _listed(of)
@@ -324,8 +329,7 @@ def present(prefix: str, tables: Tables) -> Parts:
     names = [name for table, name in Chains(prefix).all() if table == "filter"]
     found: Parts = {}
     for (family, name), table in tables.items():
-        of_iptables = family != "inet" and name in OF_IPTABLES and set(BUILT_IN) & set(table.chains)
-        if not is_own(name) and not of_iptables:
+        if not is_own(name) and not _of_iptables(family, name, table):
             part = _present(names, table)
             if part.chains or part.jumps:
                 found[family, name] = part
