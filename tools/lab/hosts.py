@@ -28,6 +28,8 @@ NO_NAT = "*nat\nCOMMIT\n"
 MARKED = "-m connmark ! --mark 0x0/0x30000000"
 JUMP = f'-A INPUT -i eth0 {MARKED} -m comment --comment "hostfw.conntrack: FTP on eth0" -j FTP-IN'
 PROGRAMS = ("iptables", "ip6tables")
+# The task that runs ftp_plan.
+LOOK = "Compare the host with what is asked for"
 PROGRAM = dict(zip((4, 6), PROGRAMS))
 ENVIRONMENT = {
     **os.environ,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -16,6 +15,16 @@ from lab.hosts import FOREIGN, PROGRAMS, Host
 
 # Where a gateway passes the clients' connections on to: the server's port 21.
 FAR = {4: "203.0.113.2", 6: "2001:db8:1::2"}
+
+
+def quoted(text: str, path: str) -> str:
+    """Return the command that writes a file."""
+    return f"printf %s {shlex.quote(text)} > {path}"
+
+
+def listed(shell: Any) -> str:
+    """Return all rules of nftables, without what they have counted."""
+    return re.sub(r"packets \d+ bytes \d+", "", shell.check_output("nft list ruleset"))
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,7 @@ def nftables(host: Host, firewall: Firewall) -> None:
     """Load native rules of nftables, as from /etc/nftables.conf."""
     accepted = f"ct state {firewall.states.lower()} accept" if firewall.states else ""
     rules = NFTABLES.format(accepted=accepted, nat=NFTABLES_NAT[firewall.nat])
-    write(host.shell, {"/etc/nftables.conf": rules})
-    host.shell.check_output("nft --file /etc/nftables.conf")
+    host.shell.check_output(f"{quoted(rules, '/etc/nftables.conf')} && nft --file /etc/nftables.conf")
 
 
 # What the host itself opens is dropped, too.
@@ -118,7 +126,7 @@ EGRESS = """\
 """
 ZONE = """\
 <?xml version="1.0" encoding="utf-8"?>
-<zone>
+<zone target="DROP">
   <interface name="{interface}"/>
   <service name="ssh"/>
 {nat}</zone>
@@ -131,7 +139,6 @@ FIREWALLD_NAT = {
     },
 }
 START = """
-set -e
 mkdir -p /run/dbus
 pgrep -x dbus-daemon || dbus-daemon --system --fork
 firewalld
@@ -149,25 +156,17 @@ rm -f /run/firewalld.pid /etc/firewalld/policies/*.xml /etc/firewalld/zones/*.xm
 
 def firewalld(host: Host, firewall: Firewall) -> None:
     """Start firewalld, with a zone for each interface."""
-    zones = {"eth0": "public", "eth1": "internal"}
     nat = FIREWALLD_NAT.get(firewall.nat, {})
-    files = {"/etc/firewalld/policies/egress.xml": EGRESS}
-    for interface in host.shell.check_output("ls /sys/class/net").split():
-        if interface in zones:
-            zone = zones[interface]
-            text = ZONE.format(interface=interface, nat=nat.get(zone, ""))
-            files[f"/etc/firewalld/zones/{zone}.xml"] = text
-    write(host.shell, files)
-    host.shell.check_output(START)
+    files = {"policies/egress.xml": EGRESS}
+    for interface, zone in (("eth0", "public"), ("eth1", "internal")):
+        if host.shell.file(f"/sys/class/net/{interface}").exists:
+            files[f"zones/{zone}.xml"] = ZONE.format(interface=interface, nat=nat.get(zone, ""))
+    commands = ["mkdir -p /etc/firewalld/policies /etc/firewalld/zones"]
+    commands += [quoted(text, f"/etc/firewalld/{path}") for path, text in files.items()]
+    host.shell.check_output("\n".join(["set -e", *commands, START]))
 
 
 KINDS = {"iptables": iptables, "nftables": nftables, "firewalld": firewalld}
-
-
-def write(shell: Any, files: Mapping[str, str]) -> None:
-    """Write files on a test host, and the folders for them."""
-    for path, text in files.items():
-        shell.check_output(f"mkdir -p $(dirname {path}) && printf %s {shlex.quote(text)} > {path}")
 
 
 def clear(host: Host) -> None:
@@ -180,6 +179,5 @@ def clear(host: Host) -> None:
 def state(host: Host) -> str:
     """Return all rules and sets, but for what they have counted, and firewalld's files."""
     run = host.shell.check_output
-    native = re.sub(r"packets \d+ bytes \d+", "", run("nft list ruleset"))
     files = run("find /etc/firewalld /etc/nftables.conf -type f -exec sha256sum {} + | sort -k 2")
-    return "\n".join([host.rules(), native, run("ipset list -name"), files])
+    return "\n".join([host.rules(), listed(host.shell), run("ipset list -name"), files])

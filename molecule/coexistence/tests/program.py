@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,15 +10,15 @@ from itertools import product
 from typing import Any
 
 from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, curl, site, transfers
-from lab.hosts import PROGRAMS, Host, Lab
+from lab.hosts import LOOK, PROGRAMS, Host, Lab
+from lab.kinds import FAR
 from lab.verdict import check, tried, words
 
 LAB = Lab()
 CLIENT = LAB.host("client").shell
 # Behind the host, where that is a gateway or a client.
 SERVER = LAB.host("server").shell
-BEHIND = Site({4: "203.0.113.2", 6: "2001:db8:1::2"})
-LOOK = "Compare the host with what is asked for"
+BEHIND = Site(FAR)
 UNIT = "hostfw-conntrack-FTP"
 # firewalld, with each interface in a zone of its own.
 ZONED = (
@@ -111,7 +110,7 @@ class Program:
         """Return the modes that pass; of the others, nothing does."""
         found = dict(zip(product(WAYS, OPERATIONS), self.tried(2 * BLOCKED_SECONDS)))
         passed, failed = (
-            {way.mode for (way, _), why in found.items() if (why is None) is yes} for yes in (True, False)
+            {way.mode for (way, _operation), why in found.items() if (why is None) is yes} for yes in (True, False)
         )
         assert not passed & failed, found
         return passed
@@ -184,8 +183,3 @@ class Program:
         found = list(found)
         figures = f"{found.count(None)} of {len(found)}", "" if changed is None else str(changed)
         FIGURES.append((self.name, event, *figures))
-
-
-def quoted(text: str, path: str) -> str:
-    """Return the command that writes a file."""
-    return f"printf %s {shlex.quote(text)} > {path}"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from lab.hosts import FOREIGN
-from program import LAB, Program, quoted
+from lab.kinds import quoted
+from program import LAB, Program
 
 ELSEWHERE = """
 systemd-run --unit elsewhere --property PrivateNetwork=yes dbus-run-session -- \

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from lab.hosts import FOREIGN
-from program import BEHIND, LAB, SERVER, UNIT, Program, quoted
+from lab.kinds import quoted
+from program import BEHIND, LAB, SERVER, UNIT, Program
 
 # Rules for IPv6 are an experiment in Debian's docker.
 SETTINGS = {

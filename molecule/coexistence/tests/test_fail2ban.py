@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from lab.ftp import address
 from lab.hosts import FOREIGN
-from program import CLIENT, LAB, Program, quoted
+from lab.kinds import quoted
+from program import CLIENT, LAB, Program
 
 JAIL = """
 [DEFAULT]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from lab.hosts import FOREIGN
-from lab.kinds import NFTABLES
-from program import LAB, UNIT, Program, quoted
+from lab.kinds import NFTABLES, quoted
+from program import LAB, UNIT, Program
 
 # What the site has no longer.
 GONE = {

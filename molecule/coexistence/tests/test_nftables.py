@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import product
 
 import pytest
 from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, site, transfers
-from program import BEHIND, CLIENT, LAB, LOOK, SERVER, Program, quoted
+from lab.hosts import LOOK
+from lab.kinds import listed, quoted
+from program import BEHIND, CLIENT, LAB, SERVER, Program
 
 NEIGHBOURS = "meta l4proto ipv6-icmp accept"
 # As people write them: what drops is a policy, a last rule, another chain, a verdict map, and stands before routing.
@@ -107,11 +108,6 @@ table inet filter {{
 }
 
 
-def ruleset(host: Program) -> str:
-    """Return all rules of nftables, without what they have counted."""
-    return re.sub(r"packets \d+ bytes \d+", "", host.run("nft list ruleset"))
-
-
 @pytest.fixture(params=SITES)
 def host(request: pytest.FixtureRequest) -> Iterator[Program]:
     """A host whose firewall is in /etc/nftables.conf; afterwards it is as it was."""
@@ -121,10 +117,10 @@ def host(request: pytest.FixtureRequest) -> Iterator[Program]:
         quoted(f"flush ruleset\n{(SITES | SIDES)[request.param]}", "/etc/nftables.conf"),
         "systemctl restart nftables",
     )
-    before = ruleset(found)
+    before = listed(found.host.shell)
     yield found
     found.host.role(ftp_state="absent")
-    after = ruleset(found)
+    after = listed(found.host.shell)
     found.clean()
     found.run("mv /etc/nftables.conf.orig /etc/nftables.conf")
     assert after == before
@@ -203,9 +199,9 @@ def test_ftp_check_says_why_ftp_hangs_and_that_it_passes(host: Program) -> None:
 
 @pytest.mark.parametrize("host", ["policy"], indirect=True)
 def test_dry_run_shows_it_and_changes_nothing(host: Program) -> None:
-    before = ruleset(host)
+    before = listed(host.host.shell)
     run = host.host.attempt("--check", "--diff")
     assert not run.error
-    assert ruleset(host) == before
+    assert listed(host.host.shell) == before
     assert "+table ip hostfw-FTP {" in run.result(LOOK)["diff"]["prepared"]
     assert run.result(LOOK)["gates"] == ["nftables inet filter input", "nftables inet filter output"]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from lab.hosts import FOREIGN
-from program import LAB, UNIT, Program, quoted
+from lab.kinds import quoted
+from program import LAB, UNIT, Program
 
 FILES = ("/etc/iptables/rules.v4", "/etc/iptables/rules.v6")
 # In the tables of iptables.

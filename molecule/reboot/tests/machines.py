@@ -13,6 +13,7 @@ from typing import Any
 
 from lab.ftp import BLOCKED_SECONDS, WAYS, Site, transfers
 from lab.hosts import Host, Lab, Run
+from lab.kinds import listed
 from testinfra.utils.ansible_runner import AnsibleRunner
 
 SSH_CONFIG = f"{os.environ['MOLECULE_EPHEMERAL_DIRECTORY']}/ssh_config"
@@ -118,7 +119,7 @@ class Machine(Host):
         """Return all rules, counters aside."""
         if self.name not in NATIVE:
             return super().rules()
-        return re.sub(r"packets \d+ bytes \d+", "", self.shell.check_output("nft list ruleset"))
+        return listed(self.shell)
 
     def boot_id(self) -> str:
         """Return the number of this boot, by a connection of its own; empty where the machine is not up."""

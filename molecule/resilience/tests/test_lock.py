@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from lab.desired import desired, parts
-from lab.hosts import FOREIGN, JUMP, PROGRAMS, Host, Run
+from lab.hosts import FOREIGN, JUMP, LOOK, PROGRAMS, Host, Run
 
 # Seconds for which the lock of iptables-legacy is held, and seconds in between; iptables-nft has no lock.
 HOLD = {"server": ("0", "0"), "legacy": ("5", "5")}
@@ -26,7 +26,6 @@ STEPS: tuple[dict[str, Any], ...] = (
     {"state": "absent"},
 )
 DROP = "-A INPUT -j DROP"
-LOOK = "Compare the host with what is asked for"
 # For how long one run may wait for others, on a busy machine.
 SECONDS = 300
 

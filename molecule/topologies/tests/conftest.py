@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from lab import PROJECT
+from passed import DOCUMENT
 
-DOCUMENT = PROJECT / "docs/topologies.md"
 collect_ignore = [] if DOCUMENT.exists() or os.environ.get("UPDATE_GOLDEN") else ["test_topologies_document.py"]

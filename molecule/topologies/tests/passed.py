@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import product
 
+from lab import PROJECT
 from lab.ftp import WAYS, Way
 from lab.kinds import KINDS
 from lab.topologies import TOPOLOGIES
 
+DOCUMENT = PROJECT / "docs/topologies.md"
 PLACES = list(product(KINDS, TOPOLOGIES))
 # By who filters, where, and the way: the operations that passed with each ftp_mode.
 PASSED: dict[tuple[str, str, Way], dict[str, list[str]]] = defaultdict(dict)
 
+MODES = ("both", "active", "passive")
 INTRODUCTION = """\
 # Who filters, and what passes
 
@@ -32,9 +35,6 @@ def document() -> str:
         rows.append([kind, topology.name, *(", ".join(letters(each[mode]) for mode in MODES) for each in found)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([INTRODUCTION, lines[0], "|---" * len(rows[0]) + "|", *lines[1:], ""])
-
-
-MODES = ("both", "active", "passive")
 
 
 def letters(operations: list[str]) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lab import PROJECT
-from passed import document
-
-DOCUMENT = PROJECT / "docs/topologies.md"
+from passed import DOCUMENT, document
 
 
 def test_docs_topologies_md_is_what_is_found() -> None:
