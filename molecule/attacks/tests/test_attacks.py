@@ -6,6 +6,7 @@ Each is made behind the firewalls of several sites, and all at once where they d
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -184,10 +185,17 @@ CASES = [
 
 @dataclass
 class Outcome:
-    """What became of an attack: whether a helper expected the connection, and whether it came about."""
+    """What became of an attack.
+
+    - expected: a helper expected the connection
+    - hit: it came about
+    - heard: the line that the helper cannot read arrived
+    - error: why the attack was not made
+    """
 
     expected: bool = False
     hit: bool = False
+    heard: bool = False
     error: str = ""
 
 
@@ -206,8 +214,7 @@ def fire(cases: list[Case], seconds: float) -> dict[Case, Outcome]:
     for (case, session, shot), hit in zip(aimed, volley([shot for *_rest, shot in aimed], seconds)):
         outcomes[case].expected = shot.to in expectations
         outcomes[case].hit = hit
-        if session.unheard and session.hears(client, session.unheard, 0.01):
-            outcomes[case].error = "the line arrives"
+        outcomes[case].heard = bool(session.unheard) and session.hears(client, session.unheard, 0.01)
     for session in sessions:
         session.close(client, reset=True)
     return outcomes
@@ -221,8 +228,12 @@ def refused(topology: Topology, site: Site, inputs: Inputs) -> dict[Case, Outcom
     for setup, way in {case.attack.setup: case.way for case in cases if case.attack.setup}.items():
         change(topology, way, setup)
     outcomes = fire(cases, REFUSED_SECONDS)
-    # On a busy machine, the kernel may have forgotten a session before it was attacked: that was no attack.
-    missed = [case for case, found in outcomes.items() if case.attack.expected and not (found.expected or found.hit)]
+    # On a busy machine, a session may not come about, or the kernel may forget it: that was no attack.
+    missed = [
+        case
+        for case, found in outcomes.items()
+        if not (found.hit or found.heard) and (found.error or case.attack.expected > found.expected)
+    ]
     return outcomes | (fire(missed, REFUSED_SECONDS) if missed else {})
 
 
@@ -238,7 +249,9 @@ def let_in(topology: Topology, site: Site, inputs: Inputs, hole: tuple[str, ...]
     topology.machine.guard(rules(topology, site, inputs))
     for way in {case.way.ip_version: case.way for case in cases}.values():
         change(topology, way, (*cases[0].attack.setup, *hole))
-    return fire(cases, SECONDS)
+    outcomes = fire(cases, SECONDS)
+    missed = [case for case, found in outcomes.items() if not found.hit]
+    return outcomes | (fire(missed, SECONDS) if missed else {})
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -246,7 +259,7 @@ def test_attack(case: Case) -> None:
     found = refused(case.topology, case.site, case.attack.inputs)[case]
     assert found == Outcome(expected=case.attack.expected)
     hole = let_in(case.topology, case.site, case.attack.inputs, case.attack.hole, case.way.mode)[case]
-    assert hole.hit, f"it cannot succeed, whatever the rules {hole.error}"
+    assert hole.hit, f"it cannot succeed, whatever the rules: {hole}"
 
 
 PLACES = [(topology, site) for topology in TOPOLOGIES for site in SITES]
@@ -359,6 +372,10 @@ def test_role_opens_the_control_port_and_no_other(direction: Direction) -> None:
 def test_session_opens_the_announced_port_and_no_other(direction: Direction, site: Site) -> None:
     topology, source, target = direction.topology, direction.source, direction.target
     topology.machine.guard(rules(topology, site))
+    # The guard has not seen the RST of the sessions that attacks had through a hole: the kernel forgets them.
+    deadline = time.monotonic() + 10
+    while topology.expectations() and time.monotonic() < deadline:
+        time.sleep(1)
     # Where others accept most, IPv6 is scanned, too.
     for ip_version in (4, 6) if site is RELATED_SITE else (4,):
         with Session(WAY[target.name, ip_version]) as session:

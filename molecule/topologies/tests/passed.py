@@ -30,14 +30,27 @@ A cell has what passed with `ftp_mode: both`, `active` and `passive`: D a downlo
 """
 
 
-def document() -> str:
-    """Return the page."""
-    rows = [["who filters", "where", *(f"{way.command} IPv{way.ip_version}, {way.mode}" for way in WAYS)]]
-    for kind, topology in PLACES:
-        found = [PASSED[kind, topology.name, way] for way in WAYS]
-        rows.append([kind, topology.name, *(", ".join(letters(each[mode]) for mode in MODES) for each in found)])
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([INTRODUCTION, lines[0], "|---" * len(rows[0]) + "|", *lines[1:], ""])
+def document(before: str) -> str:
+    """Return the page, with the rows of before for who filters but was not tried."""
+    heads = ["who filters", "where", *(f"{way.command} IPv{way.ip_version}, {way.mode}" for way in WAYS)]
+    lines = [line(heads), "|---" * len(heads) + "|"]
+    for kind in KINDS:
+        if kind in TRIED:
+            lines += [row(kind, topology.name) for topology in TOPOLOGIES]
+        else:
+            lines += [found for found in before.splitlines() if found.startswith(f"| {kind} |")]
+    return "\n".join([INTRODUCTION, *lines, ""])
+
+
+def row(kind: str, name: str) -> str:
+    """Return what passed at one place."""
+    found = [PASSED[kind, name, way] for way in WAYS]
+    return line([kind, name, *(", ".join(letters(each[mode]) for mode in MODES) for each in found)])
+
+
+def line(cells: list[str]) -> str:
+    """Return a line of the table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def letters(operations: list[str]) -> str:
