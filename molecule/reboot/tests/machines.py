@@ -130,14 +130,15 @@ class Machine(Host):
             return ""
 
     def reboot(self) -> Boot:
-        """Reboot the machine, log in as soon as that is possible, and wait until all units have started."""
-        before = self.boot_id()
+        """Reboot the machine, and log in when all units have started."""
+        before, boots = self.boot_id(), self.boots()
         # Not as a child of this session, which ends before it.
         self.shell.check_output("systemd-run --quiet --no-block sh -c 'sleep 1; systemctl reboot'")
         subprocess.run(["ssh", "-F", SSH_CONFIG, "-O", "exit", self.name], capture_output=True, check=True)
         end = time.monotonic() + BOOT_SECONDS
-        while (now := self.boot_id()) in ("", before):
-            assert time.monotonic() < end, f"{self.name} has not booted within {BOOT_SECONDS} s:\n{self.console()}"
+        while self.boots() == boots or (now := self.boot_id()) in ("", before):
+            printed = self.console()[-2000:]
+            assert time.monotonic() < end, f"{self.name} has not booted within {BOOT_SECONDS} s:\n{printed}"
             time.sleep(1)
         assert now
         state = self.shell.run("systemctl is-system-running --wait").stdout.strip()
@@ -148,8 +149,12 @@ class Machine(Host):
         return Boot(state, int(restored.partition("=")[2]) / 1e6, float(login.group(1)))
 
     def console(self) -> str:
-        """Return the last that the machine has printed."""
-        return Path(CONSOLE.format(self.name)).read_text(encoding="utf-8", errors="replace")[-2000:]
+        """Return what the machine has printed."""
+        return Path(CONSOLE.format(self.name)).read_text(encoding="utf-8", errors="replace")
+
+    def boots(self) -> int:
+        """Return how often all units have started."""
+        return len(re.findall(r"Reached target .*Multi-User System", self.console()))
 
     def refuse(self) -> Refusal:
         """Run the role where the kernel cannot load a match that the rules need."""
