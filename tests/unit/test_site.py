@@ -182,6 +182,9 @@ def test_what_becomes_of_a_rule_for_what_goes_out(rule: str, expected: str) -> N
     [
         ({"mode": "active"}, "-p tcp -m tcp --dport 50000:65535 -j DROP", BEHIND),
         ({"control_ports": ["2121"]}, "-p tcp -m tcp --dport 21 -j DROP", BEHIND),
+        # A client's servers may open data connections from any port, but most do so from 20.
+        ({"side": "client", "mode": "active"}, "-p tcp -m tcp --sport 20 -j DROP", BEFORE),
+        ({"side": "client", "mode": "passive"}, "-p tcp -m tcp --sport 20 -j DROP", BEHIND),
         ({"allowed_addresses": ["192.0.2.0/25"]}, "! -s 192.0.2.0/24 -j DROP", BEHIND),
         ({"allowed_addresses": ["192.0.2.0/25"]}, "-s 198.51.100.0/24 -j DROP", BEHIND),
         ({"allowed_addresses": ["192.0.2.0/25"]}, "-s 192.0.2.0/24 -j DROP", BEFORE),

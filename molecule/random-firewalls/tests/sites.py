@@ -309,8 +309,9 @@ class NativeSite(Site):
             del lines[int(at[1]) - 2]
 
     def save(self) -> dict[int, str]:
-        """Return what nft prints, without what has been counted."""
-        return {NATIVE: self.site.run("nft -s list ruleset")}
+        """Return what nft prints, without what has been counted: connections of an address, too."""
+        printed = self.site.run("nft -s list ruleset")
+        return {NATIVE: re.sub(r"^\t\telements = {[^}]* ct count [^}]*}\n", "", printed, flags=re.MULTILINE)}
 
     def of_iptables(self) -> list[tuple[int, str]]:
         """Return nothing."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import (
     ANY,
+    FTP_DATA,
     HELPER,
     SENDERS,
     UNPRIVILEGED,
@@ -644,8 +645,13 @@ def _networks(options: Options, ip_version: str, end: str) -> tuple[str | None, 
 
 
 def _some_ports(flow: Flow, some_of: Callable[[str], Sequence[int]]) -> list[tuple[int, int, bool]]:
-    """Return some ports of the server and of the client, and whether most connections are like theirs."""
+    """Return some ports of the server and of the client, and whether most connections are like theirs.
+
+    Where a server may open them from any port, RFC 959's is as likely as the others.
+    """
     server, client = (some_of(ports or UNPRIVILEGED) for ports in (flow.server_port, flow.client_port))
     found = [(server[0], client[0], True)]
+    if flow.opened_by == "server" and not flow.server_port:
+        found.append((FTP_DATA, client[0], True))
     found += [(port, client[0], False) for port in server[1:]]
     return found + [(server[0], port, False) for port in client[1:]]

@@ -12,6 +12,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options imp
 
 HELPER = "ftp"
 UNPRIVILEGED = "1024:65535"
+# ftp-data: from where RFC 959 has a server open active data connections.
+FTP_DATA = 20
 # Whose packets come in, and whose go out; a gateway's clients stand on its incoming side.
 SENDERS = {"server": ("client", "server"), "client": ("server", "client"), "gateway": ("client", "server")}
 
