@@ -337,15 +337,14 @@ remove:
   elements: str
   returned: success
   sample: [/etc/systemd/system/hostfw-conntrack-FTP.service]
-write:
-  description: Files to write after the rules have changed, as arguments of M(ansible.builtin.copy).
+store:
+  description: The command that writes files after the rules have changed, with what it reads; at most one.
   type: list
   elements: dict
   returned: success
   sample:
-    - content: nf_conntrack_ftp
-      dest: /etc/modules-load.d/hostfw-conntrack-FTP.conf
-      mode: '0644'
+    - argv: [sh]
+      stdin: store 0644 /etc/modules-load.d/hostfw-conntrack-FTP.conf ...
 reload:
   description: Commands by which firewalld then reads its files.
   type: list
@@ -715,7 +714,7 @@ def leave(
         placing=plan.placing and not (packages or load or files.changed or reloads),
         disable=files.disable,
         remove=files.remove,
-        write=files.write,
+        store=files.store,
         reload=reloads,
         enable=files.enable,
         diff={"prepared": "".join(f"{line}\n" for line in shown) + plan.diff},

@@ -297,6 +297,24 @@ def test_files_are_written_once(tmp_path: Path) -> None:
     assert not _boot.changes("FTP", WANTED, systemd=True, root=str(tmp_path)).changed
 
 
+def test_one_command_writes_all_files(tmp_path: Path) -> None:
+    # As foreign rules may have it in a comment.
+    wanted = {**WANTED, "etc/hostfw-conntrack/FTP/gates": "$HOME `id`\n'\nEND OF FILE\nexit 1\n"}
+    changes = _boot.changes("FTP", wanted, systemd=True, root=str(tmp_path))
+    (command,) = changes.store
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    text = command["stdin"].replace(" /etc/", f" {tmp_path}/etc/")
+    subprocess.run(command["argv"], input=text, text=True, check=True)
+    left = {
+        str(path.relative_to(tmp_path)): (path.read_text(encoding="utf-8"), f"{path.stat().st_mode & 0o7777:04o}")
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
+    assert left == {item["dest"][1:]: (item["content"], item["mode"]) for item in changes.write}
+    assert (tmp_path / "etc/hostfw-conntrack").stat().st_mode & 0o7777 == 0o755
+    assert _boot.Changes([], [], [], []).store == []
+
+
 def test_files_that_others_have_changed_are_written_anew(tmp_path: Path) -> None:
     write(tmp_path, WANTED, UNIT)
     (tmp_path / "etc/hostfw-conntrack/FTP/iptables").chmod(0o666)

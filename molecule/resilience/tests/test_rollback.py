@@ -102,7 +102,7 @@ def test_files_cannot_be_written(host: Host) -> None:
         run = host.attempt()
     finally:
         host.shell.check_output("rm /etc/hostfw-conntrack")
-    assert "Make the folder for the rules: " in run.error
+    assert "Store what is to be loaded at boot: " in run.error
     assert ROLLED_BACK in run.error
     assert host.rules() == before
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import (
     LIVE_SET,
@@ -318,13 +319,27 @@ done
 """.replace("OURS", OURS)
 
 
+# How files are written; behind it come their texts, each up to a line that none of them has.
+STORE = """\
+set -eu
+umask 077
+
+store() {
+  cat >"$2.new"
+  chmod "$1" "$2.new"
+  mv -f "$2.new" "$2"
+}
+"""
+END = "END OF FILE"
+
+
 @dataclass
 class Changes:
     """What is to be done to files and units, in the order of its fields.
 
     - disable: names of units to stop and disable
     - remove: paths of files and folders
-    - write: arguments of ansible.builtin.copy
+    - write: the path, text and mode of files
     - enable: names of units to enable and start
     """
 
@@ -337,6 +352,22 @@ class Changes:
     def changed(self) -> bool:
         """Tell whether there is anything to do."""
         return bool(self.disable or self.remove or self.write or self.enable)
+
+    @property
+    def store(self) -> list[dict[str, Any]]:
+        """Return the command that writes the files, by its words and what it reads; none where there are none.
+
+        Nobody reads half a file: each is written beside its place, and moved there.
+        """
+        if not self.write:
+            return []
+        folders = dict.fromkeys(item["dest"].rpartition("/")[0] for item in self.write)
+        lines = [STORE, *(f"install -d -m 0755 {folder}" for folder in folders if folder.startswith(f"/{FOLDER}"))]
+        end = END
+        while any(end in item["content"] for item in self.write):
+            end += "."
+        lines += [f"store {item['mode']} {item['dest']} <<'{end}'\n{item['content']}{end}" for item in self.write]
+        return [{"argv": ["sh"], "stdin": "".join(f"{line}\n" for line in lines)}]
 
 
 def files(
