@@ -25,6 +25,10 @@ options:
     description: When that was, in words.
     type: str
     default: ""
+  earlier:
+    description: C(data) of an earlier report, to say what has come and gone since.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -36,7 +40,11 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The lines of a table (C(table)), a page in HTML (C(page)), and the hosts with findings (C(ill)).
+    - The lines of a table (C(table)), a page in HTML (C(page)), the same for programs (C(data)), and the hosts with
+      findings (C(ill)).
+    - C(data) has the number C(version), which is 1, C(time), and C(hosts) by their names. Of each, it tells whether it
+      is C(well), C(findings) with C(id), C(cause) and C(cure), C(warnings), C(probes), C(rules), C(helper), C(kernel)
+      and C(tools).
   type: dict
 """
 
@@ -47,14 +55,22 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.hostfw.conntrack.plugins.plugin_utils import _report
 
 
-def ftp_report(hosts: Mapping[str, Mapping[str, Any]], time: str = "") -> dict[str, Any]:
+def ftp_report(
+    hosts: Mapping[str, Mapping[str, Any]], time: str = "", earlier: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the report on hosts."""
-    if not isinstance(hosts, Mapping):
-        raise AnsibleFilterError(f"ftp_report: must be given a mapping of hosts, got {type(hosts).__name__}")
+    for name, value, of in (("hosts", hosts, "a mapping of hosts"), ("earlier", earlier or {}, "a mapping")):
+        if not isinstance(value, Mapping):
+            raise AnsibleFilterError(f"ftp_report: {name} must be {of}, got {type(value).__name__}")
     found = [_report.found(name, seen) for name, seen in hosts.items()]
+    try:
+        since = _report.changes(found, earlier) if earlier else []
+    except ValueError as exc:
+        raise AnsibleFilterError(f"ftp_report: earlier {exc}") from None
     return {
-        "table": _report.table(found),
-        "page": _report.page(found, time),
+        "table": _report.table(found) + since,
+        "page": _report.page(found, time, since),
+        "data": _report.data(found, time),
         "ill": [host.name for host in found if not host.healthy],
     }
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was found on hosts, as a table for the terminal and as a page for the browser."""
+"""What was found on hosts: as a table for the terminal, as a page for the browser, and as data for programs."""
 
 from __future__ import annotations
 
@@ -131,16 +131,89 @@ def outcome(probe: Mapping[str, Any]) -> str:
     return f"stops: {probe['stage']}" if probe["expected"] == "pass" else "passes, must not"
 
 
+def shared(hosts: Sequence[Found]) -> dict[Cause, list[str]]:
+    """Return what is the matter, each cause once, with the names of its hosts; what most hosts share comes first."""
+    causes: dict[Cause, list[str]] = {}
+    for host in hosts:
+        for finding in dict.fromkeys(map(_bare, host.findings)):
+            causes.setdefault(finding, []).append(host.name)
+    return dict(sorted(causes.items(), key=lambda item: -len(item[1])))
+
+
+def _bare(cause: Cause) -> Cause:
+    """Return a cause without what only its subclasses have."""
+    return Cause(cause.id, cause.cause, cause.cure)
+
+
+def ill_first(hosts: Sequence[Found]) -> list[Found]:
+    """Return the hosts with which something is the matter, and then the others."""
+    return sorted(hosts, key=lambda host: host.healthy)
+
+
 def table(hosts: Sequence[Found]) -> list[str]:
     """Return the lines of a table, and below it the cause and the cure of what is the matter."""
-    rows = [list(HEADINGS), *(host.cells() for host in hosts)]
+    rows = [list(HEADINGS), *(host.cells() for host in ill_first(hosts))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    for finding, names in shared(hosts).items():
+        lines += ["", f"{_names(names)}: {finding.cause}", f"  {finding.cure}"]
+    notes: dict[str, list[str]] = {}
     for host in hosts:
-        for finding in host.findings:
-            lines += ["", f"{host.name}: {finding.cause}", f"  {finding.cure}"]
-        lines += [f"{host.name}: {note}" for note in host.notes]
+        for note in dict.fromkeys(host.notes):
+            notes.setdefault(note, []).append(host.name)
+    lines += [""] if notes else []
+    lines += [f"{_names(names)}: {note}" for note, names in notes.items()]
     return [*lines, "", summary(hosts)]
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"{len(names)} hosts, {', '.join(names)}" if len(names) > 1 else names[0]
+
+
+VERSION = 1
+
+
+def data(hosts: Sequence[Found], time: str) -> dict[str, Any]:
+    """Return the report for programs; what may change is its version."""
+    return {
+        "version": VERSION,
+        "time": time,
+        "hosts": {
+            host.name: {
+                "well": host.healthy,
+                "rules": host.rules,
+                "helper": host.helper,
+                "kernel": host.kernel,
+                "tools": list(host.tools),
+                "findings": [{"id": each.id, "cause": each.cause, "cure": each.cure} for each in host.findings],
+                "warnings": list(host.notes),
+                "probes": [{**probe, "outcome": outcome(probe)} for probe in host.probes],
+            }
+            for host in hosts
+        },
+    }
+
+
+def changes(hosts: Sequence[Found], earlier: Mapping[str, Any]) -> list[str]:
+    """Return what has come and gone since an earlier report, by the ids of what was found.
+
+    :arg earlier: what data() returned then
+    :raises ValueError: where it is no such report
+    """
+    lines = []
+    try:
+        then, time = earlier["hosts"] if earlier["version"] == VERSION else None, earlier["time"]
+        for host in hosts:
+            if host.name not in then:
+                lines.append(f"{host.name}: was not looked at then")
+                continue
+            before = {each["id"]: each["cause"] for each in then[host.name]["findings"]}
+            now = {each.id: each.cause for each in host.findings}
+            lines += [f"{host.name}: new: {now[each]}" for each in now if each not in before]
+            lines += [f"{host.name}: gone: {before[each]}" for each in before if each not in now]
+    except (KeyError, TypeError):
+        raise ValueError(f"must be a report of ftp_check in JSON, version {VERSION}") from None
+    return ["", f"Since {time}:", *(f"  {line}" for line in lines or ["nothing has changed"])]
 
 
 def summary(hosts: Sequence[Found]) -> str:
@@ -176,6 +249,11 @@ code { font: .85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; white-
 .bad { color: var(--bad); font-weight: 600; }
 .finding { border-left: 4px solid var(--bad); background: var(--card); padding: .6rem .8rem; margin: .5rem 0; }
 summary { cursor: pointer; margin: .5rem 0; }
+form { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; align-items: center; margin: 1rem 0; }
+input[type="search"] { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line);
+  border-radius: .25rem; padding: .3rem .6rem; width: min(24rem, 100%); }
+[hidden] { display: none !important; }
+@media print { form { display: none; } .finding, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 @media (max-width: 45rem) {
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tbody tr { display: block; border-bottom: 2px solid var(--line); padding: .5rem 0; }
@@ -186,9 +264,37 @@ summary { cursor: pointer; margin: .5rem 0; }
 """
 
 
-def page(hosts: Sequence[Found], time: str) -> str:
-    """Return an HTML page that needs nothing else."""
+# Shows what has all the words that are typed in. Without it, the page shows everything.
+SCRIPT = """
+const form = document.querySelector("form");
+const all = document.querySelectorAll("[data-find]");
+function show() {
+  const words = form.elements.words.value.toLowerCase().split(" ");
+  for (const one of all)
+    one.hidden = (form.elements.ill.checked && one.dataset.well !== undefined)
+      || !words.every(word => one.dataset.find.includes(word));
+}
+form.hidden = false;
+form.addEventListener("input", show);
+form.addEventListener("submit", event => event.preventDefault());
+show();
+"""
+FORM = """
+<form hidden>
+<input type="search" name="words" placeholder="words of a host or a cause"
+aria-label="Show only hosts with these words">
+<label><input type="checkbox" name="ill"> only where something is the matter</label>
+</form>
+"""
+
+
+def page(hosts: Sequence[Found], time: str, since: Sequence[str] = ()) -> str:
+    """Return an HTML page that needs nothing else.
+
+    :arg since: the lines of changes()
+    """
     well = all(host.healthy for host in hosts)
+    hosts = ill_first(hosts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -201,16 +307,47 @@ def page(hosts: Sequence[Found], time: str) -> str:
 <h1>Does FTP pass?</h1>
 <p class="{"good" if well else "bad"}">{escape(summary(hosts))}</p>
 <p class="dim">{escape(time)}</p>
-{_table(HEADINGS, [_marked(host) for host in hosts])}
+{_since(since)}
+{"".join(_shared(finding, names) for finding, names in shared(hosts).items())}
+{FORM if len(hosts) > 1 else ""}
+{_table(HEADINGS, [_marked(host) for host in hosts], [_found_by(host) for host in hosts])}
 {"".join(_section(number, host) for number, host in enumerate(hosts))}
+{f"<script>{SCRIPT}</script>" if len(hosts) > 1 else ""}
 </body>
 </html>
 """
 
 
+def _since(lines: Sequence[str]) -> str:
+    """Return what has changed, in HTML."""
+    if not lines:
+        return ""
+    _empty, time, *changed = lines
+    items = "".join(f"<li>{escape(line)}</li>" for line in changed)
+    return f"<h3>{escape(time)}</h3><ul>{items}</ul>"
+
+
+def _shared(finding: Cause, names: Sequence[str]) -> str:
+    """Return a cause, its cure and its hosts, in HTML."""
+    hosts = f"{len(names)} hosts: " if len(names) > 1 else ""
+    return f"""
+<div class="finding"><p>{escape(finding.cause)}</p><p><strong>Cure:</strong> {escape(finding.cure)}</p>
+<p>{hosts}{", ".join(map(_link, names))}</p></div>"""
+
+
+def _link(name: str) -> str:
+    return f'<a href="#{escape(name)}">{escape(name)}</a>'
+
+
+def _found_by(host: Found) -> str:
+    """Return the attributes by which the page's script finds what is of a host."""
+    words = " ".join([*host.cells(), *(finding.cause for finding in host.findings), *host.notes]).lower()
+    return f' data-find="{escape(words)}"{" data-well" if host.healthy else ""}'
+
+
 def _marked(host: Found) -> list[str]:
     """Return the cells of a host, in HTML."""
-    anchor = f'<a href="#{escape(host.name)}">{escape(host.name)}</a>'
+    anchor = _link(host.name)
     return [anchor, *(f'<span class="{_kind(cell)}">{escape(cell)}</span>' for cell in host.cells()[1:])]
 
 
@@ -250,6 +387,7 @@ def _section(number: int, host: Found) -> str:
     ]
     opened = " open" if number == 0 else ""
     return f"""
+<section{_found_by(host)}>
 <h2 id="{escape(host.name)}">{escape(host.name)}</h2>
 <p class="dim">{escape(f"Linux {host.kernel}" if host.kernel else "")}</p>
 {found or '<p class="good">Nothing is the matter.</p>'}
@@ -257,20 +395,24 @@ def _section(number: int, host: Found) -> str:
 {_table(("trial", "result", "server", "data endpoint", "#seconds", "#bytes"), trials) if trials else ""}
 {f"<details{opened}><summary>Our rules, with their counters ({len(counted)})</summary>" if counted else ""}
 {_table(("IP", "what for", "rule", "#packets", "#bytes"), counted) + "</details>" if counted else ""}
+</section>
 """
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in HTML; numbers stand in columns whose heading begins with a hash."""
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], attributes: Sequence[str] = ()) -> str:
+    """Return a table in HTML; numbers stand in columns whose heading begins with a hash.
+
+    :arg attributes: those of the rows, where they have any
+    """
     kinds = [' class="number"' if heading.startswith("#") else "" for heading in headings]
     words = [heading.lstrip("#") for heading in headings]
     head = "".join(f'<th scope="col"{kind}>{word}</th>' for word, kind in zip(words, kinds))
     body = "".join(
-        "<tr>"
+        f"<tr{attribute}>"
         + "".join(
             f'<td{kind} data-label="{word}"><span>{cell}</span></td>' for cell, word, kind in zip(row, words, kinds)
         )
         + "</tr>\n"
-        for row in rows
+        for row, attribute in zip(rows, attributes or [""] * len(rows))
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -63,7 +64,7 @@ HOSTS: dict[str, Any] = {
     "two": {**WELL, "plan": {"converged": True, "warnings": ["a <warning>"]}, "probe": {"probes": [PROBE, STOPS]}},
     "three": {"plan": {"unreachable": True, "msg": "timed out"}},
 }
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "input"}
 
 
 class Balanced(HTMLParser):
@@ -102,9 +103,9 @@ def test_table() -> None:
             "active IPv4",
             "active IPv6",
         ],
-        ["one", "as asked", "assigned", "ufw", "passes", "not tried", "not tried", "not tried"],
         ["two", "as asked", "assigned", "ufw", "passes", "not tried", "stops: connect", "not tried"],
         ["three", "unknown", "unknown", "none", "not tried", "not tried", "not tried", "not tried"],
+        ["one", "as asked", "assigned", "ufw", "passes", "not tried", "not tried", "not tried"],
     ]
     assert lines[-1] == "1 of 3 hosts are well."
     assert any(line.startswith("two: ") for line in lines)
@@ -124,12 +125,50 @@ def test_page_is_whole_and_needs_nothing_else() -> None:
     words = " ".join(parser.words)
     for part in ("1 of 3 hosts are well.", "2026-11-23 06:00", "a <warning>", RULE["rule"], "192.0.2.1:50001"):
         assert part in words
-    assert not re.search(r"https?://|<script|<link|\bsrc=|@import", page)
+    assert not re.search(r"https?://|<link|\bsrc=|@import|innerHTML", page)
+
+
+def test_same_cause_is_told_once_with_the_hosts_that_share_it() -> None:
+    names = [f"web{number}" for number in range(200)]
+    hosts = {**HOSTS, **dict.fromkeys(names, HOSTS["three"])}
+    lines = ftp_report(hosts)["table"]
+    told = [line for line in lines if "this host cannot be looked at: timed out" in line]
+    assert told == [f"201 hosts, three, {', '.join(names)}: this host cannot be looked at: timed out"]
+    # What most hosts share is first.
+    assert lines.index(told[0]) < next(number for number, line in enumerate(lines) if line.startswith("two: "))
+
+
+def test_report_for_programs_has_ids_and_what_has_changed_since() -> None:
+    now = json.loads(json.dumps(ftp_report(HOSTS, "today")["data"]))
+    assert {name: host["well"] for name, host in now["hosts"].items()} == {"one": True, "two": False, "three": False}
+    assert [each["id"] for each in now["hosts"]["three"]["findings"]] == ["host-unseen"]
+    assert [each["outcome"] for each in now["hosts"]["two"]["probes"]] == ["passes", "stops: connect"]
+    later = ftp_report({"one": HOSTS["two"], "three": WELL, "four": WELL}, "tomorrow", now)
+    since = later["table"][-4:]
+    assert since[0] == "Since today:"
+    assert since[1].startswith("  one: new: ")
+    assert since[2:] == [
+        "  three: gone: this host cannot be looked at: timed out",
+        "  four: was not looked at then",
+    ]
+    assert "three: gone: this host cannot" in later["page"]
+    assert ftp_report(HOSTS, "tomorrow", now)["table"][-1] == "  nothing has changed"
+
+
+@pytest.mark.parametrize(
+    "earlier", [{"version": 2}, {"version": 1, "time": "", "hosts": {"one": 1}}, {"version": 1, "hosts": {}}]
+)
+def test_what_is_no_earlier_report_is_refused(earlier: dict[str, Any]) -> None:
+    words = "^ftp_report: earlier must be a report of ftp_check in JSON, version 1$"
+    with pytest.raises(AnsibleFilterError, match=words):
+        ftp_report(HOSTS, "", earlier)
 
 
 def test_what_is_not_a_mapping_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"^ftp_report: must be given a mapping of hosts, got list$"):
+    with pytest.raises(AnsibleFilterError, match=r"^ftp_report: hosts must be a mapping of hosts, got list$"):
         ftp_report([])  # type: ignore[arg-type]
+    with pytest.raises(AnsibleFilterError, match=r"^ftp_report: earlier must be a mapping, got list$"):
+        ftp_report({}, "", [1])  # type: ignore[arg-type]
 
 
 def test_host_that_cannot_try_is_no_proof_and_no_well_host() -> None:
