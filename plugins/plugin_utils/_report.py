@@ -202,7 +202,8 @@ def changes(hosts: Sequence[Found], earlier: Mapping[str, Any]) -> list[str]:
     """
     lines = []
     try:
-        then, time = earlier["hosts"] if earlier["version"] == VERSION else None, earlier["time"]
+        # Of another version, there is none.
+        time, then = {VERSION: (earlier["time"], earlier["hosts"])}[earlier["version"]]
         for host in hosts:
             if host.name not in then:
                 lines.append(f"{host.name}: was not looked at then")
