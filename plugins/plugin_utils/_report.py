@@ -131,18 +131,18 @@ def outcome(probe: Mapping[str, Any]) -> str:
     return f"stops: {probe['stage']}" if probe["expected"] == "pass" else "passes, must not"
 
 
-def shared(hosts: Sequence[Found]) -> dict[Cause, list[str]]:
-    """Return what is the matter, each cause once, with the names of its hosts; what most hosts share comes first."""
-    causes: dict[Cause, list[str]] = {}
+def shared(hosts: Sequence[Found]) -> list[tuple[str, dict[str, list[str]]]]:
+    """Return each cure once, with its causes and their hosts; what most hosts share comes first.
+
+    A cause may be told in other words of each host, such as the error of its connection.
+    """
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for host in hosts:
-        for finding in dict.fromkeys(map(_bare, host.findings)):
-            causes.setdefault(finding, []).append(host.name)
-    return dict(sorted(causes.items(), key=lambda item: -len(item[1])))
-
-
-def _bare(cause: Cause) -> Cause:
-    """Return a cause without what only its subclasses have."""
-    return Cause(cause.id, cause.cause, cause.cure)
+        for finding in dict.fromkeys((each.id, each.cure, each.cause) for each in host.findings):
+            causes = found.setdefault(finding[:2], {})
+            causes.setdefault(finding[2], []).append(host.name)
+    groups = [(cure, causes) for (_id, cure), causes in found.items()]
+    return sorted(groups, key=lambda group: -sum(map(len, group[1].values())))
 
 
 def ill_first(hosts: Sequence[Found]) -> list[Found]:
@@ -155,8 +155,8 @@ def table(hosts: Sequence[Found]) -> list[str]:
     rows = [list(HEADINGS), *(host.cells() for host in ill_first(hosts))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    for finding, names in shared(hosts).items():
-        lines += ["", f"{_names(names)}: {finding.cause}", f"  {finding.cure}"]
+    for cure, causes in shared(hosts):
+        lines += ["", *(f"{_names(names)}: {cause}" for cause, names in causes.items()), f"  {cure}"]
     notes: dict[str, list[str]] = {}
     for host in hosts:
         for note in dict.fromkeys(host.notes):
@@ -309,7 +309,7 @@ def page(hosts: Sequence[Found], time: str, since: Sequence[str] = ()) -> str:
 <p class="{"good" if well else "bad"}">{escape(summary(hosts))}</p>
 <p class="dim">{escape(time)}</p>
 {_since(since)}
-{"".join(_shared(finding, names) for finding, names in shared(hosts).items())}
+{"".join(_shared(cure, causes) for cure, causes in shared(hosts))}
 {FORM if len(hosts) > 1 else ""}
 {_table(HEADINGS, [_marked(host) for host in hosts], [_found_by(host) for host in hosts])}
 {"".join(_section(number, host) for number, host in enumerate(hosts))}
@@ -328,12 +328,13 @@ def _since(lines: Sequence[str]) -> str:
     return f"<h3>{escape(time)}</h3><ul>{items}</ul>"
 
 
-def _shared(finding: Cause, names: Sequence[str]) -> str:
-    """Return a cause, its cure and its hosts, in HTML."""
-    hosts = f"{len(names)} hosts: " if len(names) > 1 else ""
-    return f"""
-<div class="finding"><p>{escape(finding.cause)}</p><p><strong>Cure:</strong> {escape(finding.cure)}</p>
-<p>{hosts}{", ".join(map(_link, names))}</p></div>"""
+def _shared(cure: str, causes: Mapping[str, Sequence[str]]) -> str:
+    """Return causes, their hosts and their cure, in HTML."""
+    told = "".join(
+        f"<p>{f'{len(names)} hosts, ' if len(names) > 1 else ''}{', '.join(map(_link, names))}: {escape(cause)}</p>"
+        for cause, names in causes.items()
+    )
+    return f'<div class="finding">{told}<p><strong>Cure:</strong> {escape(cure)}</p></div>\n'
 
 
 def _link(name: str) -> str:

@@ -134,8 +134,13 @@ def test_same_cause_is_told_once_with_the_hosts_that_share_it() -> None:
     lines = ftp_report(hosts)["table"]
     told = [line for line in lines if "this host cannot be looked at: timed out" in line]
     assert told == [f"201 hosts, three, {', '.join(names)}: this host cannot be looked at: timed out"]
+    hosts["web7"] = {"plan": {"unreachable": True, "msg": "web7: no route"}}
+    told = [line for line in ftp_report(hosts)["table"] if "this host cannot be looked at: " in line]
+    assert told[1] == "web7: this host cannot be looked at: web7: no route"
+    cure = "  see that Ansible can log in and become root"
+    assert ftp_report(hosts)["table"].count(cure) == 1
     # What most hosts share is first.
-    assert lines.index(told[0]) < next(number for number, line in enumerate(lines) if line.startswith("two: "))
+    assert lines.index(cure) < next(number for number, line in enumerate(lines) if line.startswith("two: "))
 
 
 def test_report_for_programs_has_ids_and_what_has_changed_since() -> None:
