@@ -6,12 +6,13 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from itertools import product
 from typing import Any
 
 from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, curl, site, transfers
 from lab.hosts import LOOK, PROGRAMS, Host, Lab
-from lab.kinds import FAR
+from lab.kinds import FAR, state
 from lab.verdict import check, tried, words
 
 LAB = Lab()
@@ -20,6 +21,7 @@ CLIENT = LAB.host("client").shell
 SERVER = LAB.host("server").shell
 BEHIND = Site(FAR)
 UNIT = "hostfw-conntrack-FTP"
+ROLLED_BACK = "is rolled back: they are as they were before it"
 # firewalld, with each interface in a zone of its own.
 ZONED = (
     "mkdir -p /etc/firewalld/policies",
@@ -162,6 +164,38 @@ class Program:
         again = self.host.role(**inputs)
         assert again.changed == 0
         assert [name for name in again.modules if name.endswith(LOOK)] == again.modules
+
+    def rolls_back(self, **inputs: object) -> None:
+        """Check that a run whose probe fails takes back what it has changed, on the host and of settings of before."""
+        verify = {**tried(self.host), "rescue": "rollback"}
+        here = state(self.host)
+        self.blocks_passive_mode("-A")
+        try:
+            assert ROLLED_BACK in self.host.attempt(**inputs, ftp_verify=verify).error
+            self.is_as(here)
+            self.host.role(**inputs, ftp_mode="active")
+            active = state(self.host)
+            assert ROLLED_BACK in self.host.attempt(**inputs, ftp_verify=verify).error
+            self.is_as(active)
+        finally:
+            self.blocks_passive_mode("-D")
+        assert self.modes() == {"active"}
+        self.host.role(**inputs, ftp_verify=verify)
+        assert self.modes() == {"active", "passive"}
+
+    def is_as(self, before: str) -> None:
+        """Check that rules, sets and firewalld's files are as they were; tables of nftables in any order."""
+        there, here = (
+            "".join(sorted(re.split(r"(?<=^}\n)|^(?=table )", text, flags=re.MULTILINE))).splitlines()
+            for text in (before, state(self.host))
+        )
+        changes = list(unified_diff(there, here, "before", "now", lineterm=""))
+        assert not changes, "\n".join(changes)
+
+    def blocks_passive_mode(self, how: str) -> None:
+        """Have the client's own firewall reject passive data connections, or no longer."""
+        for program in PROGRAMS:
+            CLIENT.check_output(f"{program} {how} OUTPUT -p tcp --syn --dport 1024:65535 -j REJECT")
 
     def as_client(self, seconds: int) -> set[str | None]:
         """Try every operation in every way from the host itself, to the server behind it."""

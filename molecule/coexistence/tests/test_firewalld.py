@@ -53,6 +53,12 @@ def test_what_any_instance_allows_passes(firewalld: Program) -> None:
     firewalld.run("rm /etc/firewalld/policies/egress.xml", "firewall-cmd --reload")
 
 
+def test_run_whose_probe_fails_is_rolled_back(firewalld: Program) -> None:
+    firewalld.run(quoted(EGRESS, "/etc/firewalld/policies/egress.xml"), "firewall-cmd --reload")
+    firewalld.rolls_back(ftp_interface="eth0")
+    firewalld.run("rm /etc/firewalld/policies/egress.xml", "firewall-cmd --reload")
+
+
 def test_ftps_passes_for_those_who_hold_a_control_connection(firewalld: Program) -> None:
     firewalld.host.role(ftp_interface="eth0", ftp_tls=True, ftp_passive_ports="50000:50099", ftp_mode="passive")
     firewalld.lets_ftps_in_for_live_peers_only()

@@ -162,6 +162,11 @@ def test_what_any_instance_allows_passes(host: Program) -> None:
     host.any_instance_allows()
 
 
+@pytest.mark.parametrize("host", ["policy"], indirect=True)
+def test_run_whose_probe_fails_is_rolled_back(host: Program) -> None:
+    host.rolls_back()
+
+
 @pytest.mark.parametrize("host", ["forward"], indirect=True)
 def test_ftp_passes_through_a_gateway(host: Program) -> None:
     host.at, host.server = BEHIND, SERVER
