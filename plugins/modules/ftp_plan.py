@@ -212,6 +212,10 @@ options:
         type: list
         elements: str
         default: []
+      more:
+        description: Variables by name that add to lists, such as C(ftp_allowed_addresses__office).
+        type: dict
+        default: {}
 seealso:
   - module: hostfw.conntrack.helper_rule
   - module: ansible.builtin.iptables
@@ -482,6 +486,7 @@ ARGUMENTS: dict[str, Any] = {
             "undo": {"type": "dict"},
             "earlier": {"type": "dict", "default": {}},
             "variables": {"type": "list", "elements": "str", "default": []},
+            "more": {"type": "dict", "default": {}},
         },
     },
 }
@@ -783,6 +788,7 @@ def understand(module: AnsibleModule, addresses: list[str]) -> tuple[Options, li
     :raises ValueError: for bad values
     """
     inputs: dict[str, Any] = module.params
+    inputs.update(_options.add(inputs, inputs["role"]["more"]))
     wanted = inputs["state"] == "present"
     names, defaults = _host.interfaces(), _host.default_interfaces()
     servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -540,3 +541,32 @@ def test_misspelt_input_is_known_by_the_one_it_is_close_to(name: str, meant: str
 )
 def test_variables_of_others_are_no_misspelt_inputs(name: str) -> None:
     assert _options.misspelt([name], INPUTS) == []
+
+
+def test_groups_add_to_lists() -> None:
+    more = {
+        "ftp_allowed_addresses__office": ["192.0.2.0/24", "2001:db8::/64"],
+        "ftp_allowed_addresses__dmz": "198.51.100.0/24, 192.0.2.0/24",
+        "ftp_control_ports__old": [2121],
+        "ftp_backup__of": {"others": True},
+    }
+    assert _options.add({**DEFAULTS, "allowed_addresses": ["203.0.113.9"]}, more) == {
+        "allowed_addresses": ["203.0.113.9", "198.51.100.0/24", "192.0.2.0/24", "2001:db8::/64"],
+        "control_ports": ["21", "2121"],
+    }
+    assert _options.misspelt(more, INPUTS) == []
+    (told,) = _options.misspelt(["ftp_allowed_adresses__office"], INPUTS)
+    assert told.endswith("write ftp_allowed_addresses")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("ftp_allowed_addresses__office", {"a": 1}, "ftp_allowed_addresses__office: must be a list, got {'a': 1}"),
+        ("ftp_interface__more", [["eth1"]], "ftp_interface__more: must be a list, got [['eth1']]"),
+        ("ftp_mode__more", ["active"], "ftp_mode__more: ftp_mode is no list; lists are ftp_allowed_addresses, "),
+    ],
+)
+def test_what_cannot_add_to_a_list_is_refused(variable: str, value: object, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        _options.add(DEFAULTS, {variable: value})

@@ -451,6 +451,31 @@ def understood(options: Options) -> dict[str, Any]:
     }
 
 
+# The inputs to which others add: ftp_allowed_addresses__office to ftp_allowed_addresses.
+LISTS = ("allowed_addresses", "control_ports", "interface", "out_interface", "restore_after", "server_addresses")
+
+
+def add(inputs: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the lists among the inputs to which variables add, with what they add.
+
+    :arg inputs: the role's inputs by name, without their C(ftp_)
+    :arg more: the variables by name, as V(ftp_allowed_addresses__office); those of others count nothing
+    :raises ValueError: for an input that is no list, and for what is none
+    """
+    found: dict[str, list[str]] = {}
+    for variable, value in sorted(more.items()):
+        name = variable.removeprefix("ftp_").partition("__")[0]
+        if name not in LISTS:
+            if name in inputs:
+                raise ValueError(f"{variable}: ftp_{name} is no list; lists are ftp_{', ftp_'.join(LISTS)}")
+            continue
+        values = value.split(",") if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(each, (str, int)) for each in values):
+            raise ValueError(f"{variable}: must be a list, got {value!r}")
+        found[name] = list(dict.fromkeys([*found.get(name, inputs[name]), *(str(each).strip() for each in values)]))
+    return found
+
+
 def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[Finding]:
     """Return a warning for each variable that is most likely meant for an input.
 
@@ -460,9 +485,9 @@ def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[Finding]:
     known = {name.removeprefix("ftp_"): name for name in inputs}
     found = []
     for variable in variables:
-        name = variable.removeprefix("ftp_").lower()
+        name, adds, _by = variable.removeprefix("ftp_").lower().partition("__")
         close = [other for other in known if sorted(other) == sorted(name)]
         close += difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)
-        if close and variable not in inputs:
+        if close and variable not in inputs and not (adds and name in known):
             found.append(Finding("input-misspelt", variable=variable, input=known[close[0]]))
     return found
