@@ -743,9 +743,14 @@ def read_zones(module: AnsibleModule, tables: Tables) -> _firewalld.Zones | None
 
 
 def reload(
-    module: AnsibleModule, prefix: str, policies: Iterable[str], files: _boot.Changes, tables: Tables
+    module: AnsibleModule,
+    prefix: str,
+    policies: Iterable[str],
+    files: _boot.Changes,
+    tables: Tables,
+    current: dict[str, _ruleset.Ruleset],
 ) -> list[list[str]]:
-    """Return the commands by which firewalld reads its files; fail where that would lose settings.
+    """Return the commands by which firewalld reads its files; fail where that would lose settings or rules of others.
 
     :arg policies: the paths of the policies that are to be there
     """
@@ -757,6 +762,8 @@ def reload(
         permanent = "".join(firewall_cmd(module, "--permanent", kind) for kind in kinds)
         lost = _firewalld.runtime_only(runtime, permanent)
         stop(module, [Finding("firewalld-runtime-only", settings="; ".join(lost))] if lost else [])
+        rules = _firewalld.flushed(current)
+        stop(module, [Finding("firewalld-reload-flushes", number=len(rules), rule=rules[0])] if rules else [])
     return commands
 
 
@@ -833,7 +840,7 @@ def main() -> None:
         needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
         files = _boot.changes(options.prefix, {**needed, **role["undo"]["files"]}, systemd=systemd)
         had = [path for path in _firewalld.paths(options.prefix) if path in role["undo"]["files"]]
-        leave(module, plan, files, reload(module, options.prefix, had, files, tables), [], [], before)
+        leave(module, plan, files, reload(module, options.prefix, had, files, tables, {}), [], [], before)
     networks = near(module, current) if wanted else None
     firewalld_runs = wanted and _gates.firewalld()
     zones = read_zones(module, tables) if firewalld_runs else None
@@ -856,7 +863,7 @@ def main() -> None:
         check_extensions(module, share.iptables)
     warnings = [
         *of_inputs(module, options, current),
-        *(_firewalld.warnings(desired, zones) if zones else ()),
+        *(_firewalld.warnings(desired, zones, share.names) if zones else ()),
         *_native.warnings(share.native, share.parts, lambda chain: printed(module, chain)),
         *_warnings.warnings(options, current, servers),
         *_stores.warnings(desired, stores),
@@ -884,7 +891,7 @@ def main() -> None:
         module,
         plan,
         files,
-        reload(module, options.prefix, policies, files, tables),
+        reload(module, options.prefix, policies, files, tables, current),
         packages,
         load,
         before,

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import Chain, Table
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _firewalld, _gates
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
@@ -127,6 +128,36 @@ def test_zone_that_has_more_interfaces_is_warned_of() -> None:
     assert _firewalld.warnings(desired(interface=["eth0", "eth2"]), ZONES) == []
     (warning,) = _firewalld.warnings(desired(interface=["eth+"], persistent=False), ZONES)
     assert warning.id == "firewalld-permanent"
+
+
+def test_rules_of_iptables_that_a_reload_takes_away_are_warned_of() -> None:
+    both = desired(interface=["eth0", "eth2"])
+    (warning,) = _firewalld.warnings(both, ZONES, ["ip6tables", "firewalld"])
+    assert (warning.id, warning.facts) == ("firewalld-flushes", {"prefix": "FTP"})
+    assert _firewalld.warnings(both, ZONES, ["firewalld"]) == []
+
+
+# iptables-save of a host with docker and firewalld, abridged, and a rule that somebody has added by hand.
+BESIDE = """\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:DOCKER - [0:0]
+:DOCKER-USER - [0:0]
+:FTP-IN - [0:0]
+-A INPUT -s 192.0.2.77/32 -j DROP
+-A FORWARD -j DOCKER-USER
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-USER -j RETURN
+-A FTP-IN -p tcp -m comment --comment "hostfw.conntrack: control connection to port 21: client opens" -j ACCEPT
+COMMIT
+"""
+
+
+def test_rules_of_others_that_a_reload_takes_away_are_found() -> None:
+    by_hand = "-A INPUT -s 192.0.2.77/32 -j DROP"
+    for text, expected in ((BESIDE, [f"iptables -t filter {by_hand}"]), (BESIDE.replace(f"{by_hand}\n", ""), [])):
+        assert _firewalld.flushed({"ipv4": _ruleset.parse(text, ["filter"])}) == expected
 
 
 @pytest.mark.parametrize("prefix", ["FTP", "FTP-OTHER-ONE", "A" * 19])

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from lab.hosts import FOREIGN
+from lab.ftp import SECONDS
+from lab.hosts import FOREIGN, LOOK
 from lab.kinds import quoted
-from program import BEHIND, LAB, SERVER, UNIT, Program
+from program import BEHIND, LAB, SERVER, UNIT, ZONED, Program
 
 # Rules for IPv6 are an experiment in Debian's docker.
 SETTINGS = {
@@ -67,3 +68,29 @@ def test_ftp_passes_through_a_gateway_with_docker(docker: Program) -> None:
     docker.passes("gateway, systemctl restart docker")
     docker.run(f"systemctl restart {UNIT}")
     docker.passes("gateway, our unit restarted")
+
+
+def test_ftp_passes_through_a_gateway_with_firewalld_and_docker(docker: Program) -> None:
+    docker.at, docker.server = BEHIND, SERVER
+    docker.units = (*docker.units, "firewalld")
+    docker.run("cp -r /etc/firewalld /tmp/firewalld", *ZONED, "systemctl start docker")
+    docker.blocked("firewalld and docker")
+    gateway = {"ftp_side": "gateway", "ftp_interface": "eth0", "ftp_out_interface": "eth1"}
+    run = docker.host.role(**gateway)
+    assert run.result(LOOK)["gates"] == ["iptables", "ip6tables", "firewalld"]
+    assert "firewalld-flushes" in [finding["id"] for finding in run.result(LOOK)["findings"]]
+    # A reload removes all rules of iptables; docker makes its own again.
+    for event in (
+        "true",
+        "systemctl restart docker",
+        "systemctl restart firewalld",
+        f"firewall-cmd --reload && systemctl restart {UNIT}",
+    ):
+        docker.run(event)
+        found = docker.tried(SECONDS)
+        docker.note(f"firewalld and docker, {event}", found)
+        assert set(found) == {None}
+    assert docker.host.role(**gateway).changed == 0
+    docker.host.role(**gateway, ftp_state="absent")
+    assert "hostfw" not in docker.run("nft list ruleset")
+    docker.run("rm -r /etc/firewalld", "mv /tmp/firewalld /etc/firewalld")

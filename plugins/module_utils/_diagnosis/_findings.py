@@ -31,6 +31,8 @@ CONFLICTS = {
     "firewalld-runtime-only": "firewalld has settings in its runtime configuration that differ from its permanent one, "
     "and a reload, which is needed for the policies of FTP, would lose them: {settings}; keep them by firewall-cmd "
     "--runtime-to-permanent, or drop them by firewall-cmd --reload, and run the role again",
+    "firewalld-reload-flushes": "firewalld must be reloaded for the policies of FTP, which removes all rules of "
+    "iptables, and nobody makes {number} of them anew, such as {rule}; move them to firewalld, or remove them",
     "firewalld-drops": "firewalld runs on this host, and drops what it does not allow whatever iptables accepts. Let "
     "it allow FTP, and leave this role out, by {how}\nor set ftp_ignore_conflicts to true to go on",
     "nftables-drops-early": "chain {chain} of the nftables table {family} {table} drops what it does not accept before "
@@ -63,6 +65,8 @@ WARNINGS = {
     "unseen-nftables": "native nftables rules, which may drop FTP, are not seen here, as nft failed: {error}",
     "firewalld-permanent": "ftp_persistent: firewalld has no policies that last until the next boot only; those of FTP "
     "stay in {folder}",
+    "firewalld-flushes": "firewall-cmd --reload removes all rules of iptables, and here those that let FTP through are "
+    "among them; after it, run systemctl restart hostfw-conntrack-{prefix}, or this role",
     "zone-missing": "firewalld has no zone for {interfaces}, so that it accepts FTP's control connection on all "
     "interfaces; give it one, as by firewall-cmd --permanent --zone=public --add-interface={interfaces}",
     "zone-wider": "zone {zone} of firewalld also has {interfaces}, where FTP's control connection passes, too; give "

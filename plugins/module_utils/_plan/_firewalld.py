@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import (
     Ends,
     Flow,
@@ -28,7 +28,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows impor
     other,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import covers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset, covers
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import Tables
 
 FOLDER = "etc/firewalld/policies"
@@ -154,10 +155,15 @@ def loaded(prefix: str, tables: Tables) -> set[str]:
     }
 
 
-def warnings(desired: Desired, zones: Zones) -> list[Finding]:
-    """Warn of zones that have other interfaces than those on which FTP is to pass, and of policies that stay."""
+def warnings(desired: Desired, zones: Zones, gates: Sequence[str] = ()) -> list[Finding]:
+    """Warn of zones that have other interfaces than those on which FTP is to pass, of policies that stay, and of rules.
+
+    :arg gates: who drops FTP unless it is let through
+    """
     options = desired.options
     found = [] if options.persistent else [Finding("firewalld-permanent", folder=f"/{FOLDER}")]
+    if not {"iptables", "ip6tables"}.isdisjoint(gates):
+        found.append(Finding("firewalld-flushes", prefix=options.prefix))
     asked = options.interfaces + options.out_interfaces
     if None in asked:
         return found
@@ -198,6 +204,25 @@ def _settings(text: str) -> list[str]:
 
 def _without_ours(lines: Iterable[str]) -> list[str]:
     return [line for line in lines if not line.startswith("hostfw-")]
+
+
+# Rules of those who make them anew when firewalld is reloaded: docker, libvirt, podman, Kubernetes, firewalld itself.
+MADE_ANEW = re.compile(r"DOCKER|docker0|br-[0-9a-f]{12}|LIBVIRT|virbr\d|NETAVARK|CNI-|KUBE-|_direct\b")
+
+
+def flushed(current: Mapping[str, Ruleset]) -> list[str]:
+    """Return the foreign rules of iptables that a reload removes, as it removes all, and nobody makes anew.
+
+    :arg current: the rules of each IP version
+    """
+    return [
+        f"{PROGRAMS[ip_version]} -t {table} {line}"
+        for ip_version, ruleset in current.items()
+        for table, chains in ruleset.tables.items()
+        for lines in chains.values()
+        for line in lines
+        if OURS not in line and not MADE_ANEW.search(line)
+    ]
 
 
 def reload(prefix: str, wanted: Sequence[str], changed: Sequence[str], tables: Tables) -> list[list[str]]:
