@@ -8,6 +8,7 @@ import pytest
 from lab.ftp import BLOCKED_SECONDS, SECONDS
 from lab.hosts import LOOK
 from lab.kinds import EGRESS, listed, quoted
+from lab.kinds import state as lab_state
 from program import BEHIND, LAB, SERVER, ZONED, Program
 
 
@@ -40,6 +41,19 @@ def test_ftp_passes_to_a_server_with_firewalld(firewalld: Program) -> None:
         firewalld.run(command)
         firewalld.passes(command)
     firewalld.finds_nothing_to_do(ftp_interface="eth0")
+
+
+def test_reload_that_would_take_away_rules_of_others_is_refused(firewalld: Program) -> None:
+    tables = firewalld.run("nft list tables")
+    firewalld.run("iptables -A INPUT -s 192.0.2.77 -j DROP")
+    before = lab_state(firewalld.host)
+    run = firewalld.host.attempt(ftp_interface="eth0")
+    assert "such as iptables -t filter -A INPUT -s 192.0.2.77/32 -j DROP" in run.error
+    assert run.changed == 0
+    firewalld.is_as(before)
+    firewalld.run("iptables -D INPUT -s 192.0.2.77 -j DROP")
+    if "table ip filter" not in tables:
+        firewalld.run("nft delete table ip filter")
 
 
 def test_only_the_mode_asked_for_comes_in(firewalld: Program) -> None:

@@ -297,6 +297,15 @@ if [ -f gates ]; then
   [ -z "$change" ] || say "$change" | nft -f -
 fi
 
+# firewalld removes all rules of iptables, and does so some time after systemd takes it for started.
+if [ -f iptables ] && command -v firewall-cmd >/dev/null && systemctl --quiet is-active firewalld; then
+  tries=0
+  until firewall-cmd --state >/dev/null 2>&1 || [ "$tries" -ge 60 ]; do
+    tries=$((tries + 1))
+    sleep 1
+  done
+fi
+
 # Others may change rules at the same time.
 for program in iptables ip6tables; do
   [ -f "$program" ] || continue
