@@ -125,7 +125,9 @@ def test_page_is_whole_and_needs_nothing_else() -> None:
     words = " ".join(parser.words)
     for part in ("1 of 3 hosts are well.", "2026-11-23 06:00", "a <warning>", RULE["rule"], "192.0.2.1:50001"):
         assert part in words
-    assert not re.search(r"https?://|<link|\bsrc=|@import|innerHTML", page)
+    # Its own script has no attributes.
+    assert not re.search(r"https?://|<script[^>]|<link|\bsrc=|@import|innerHTML", page)
+    assert "<script" not in ftp_report({"one": WELL})["page"]
 
 
 def test_same_cause_is_told_once_with_the_hosts_that_share_it() -> None:

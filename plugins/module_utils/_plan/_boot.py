@@ -298,7 +298,8 @@ if [ -f gates ]; then
 fi
 
 # firewalld removes all rules of iptables, and does so some time after systemd takes it for started.
-if [ -f iptables ] && command -v firewall-cmd >/dev/null && systemctl --quiet is-active firewalld; then
+if { [ -f iptables ] || [ -f ip6tables ]; } && command -v firewall-cmd >/dev/null &&
+  systemctl --quiet is-active firewalld; then
   tries=0
   until firewall-cmd --state >/dev/null 2>&1 || [ "$tries" -ge 60 ]; do
     tries=$((tries + 1))
