@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._ruleset import Chain, Table
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _firewalld, _gates
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _firewalld, _gates, _plan
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 # As firewalld 1.3.3 and 2.3 print them.
@@ -228,6 +228,24 @@ def test_firewalld_needs_no_iptables() -> None:
     assert any(
         rule.jump == "DROP" and "nobody who is live" in str(rule.comment) for rule in wanted.rules["ipv4"].inside
     )
+
+
+def test_helper_and_guard_are_not_among_the_rules_of_iptables_that_a_reload_takes_away() -> None:
+    options = desired(**PASSIVE).options
+    current = {"ipv4": _ruleset.parse("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", ["filter"])}
+    _wanted, share = _gates.share(options, current, {_firewalld.TABLE: Table()}, None, by_firewalld=True)
+    assert share.names == ["iptables", "firewalld"]
+    assert list(share.own) == [("ip", "hostfw-FTP"), ("ip6", "hostfw-FTP")]
+    assert {rule.table for rule in share.iptables.rules["ipv4"].all} == {"filter"}
+    # The set of the live is in our own tables, so the guard drops those of others.
+    assert share.iptables.live_sets == {}
+    plan = _plan.plan(share.iptables, current, {}, together=True, sites=share.sites)
+    assert not any("match_set" in rule for rule in plan.rules)
+    assert ["50000:50099"] == [
+        rule["destination_port"]
+        for rule in plan.rules
+        if "NEW" in rule.get("ctstate", ()) and rule["destination_port"] != "21"
+    ]
 
 
 @pytest.mark.parametrize(

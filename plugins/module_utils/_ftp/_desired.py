@@ -213,7 +213,7 @@ class Desired:
     @property
     def live_sets(self) -> dict[str, str]:
         """The names of the sets of live addresses, for each IP version that wants one."""
-        asked = [name for name, rules in self.rules.items() if rules.jumps and self.options.live_over(name)]
+        asked = [name for name, rules in self.rules.items() if any(rule.live_set for rule in rules.inside)]
         return {ip_version: self.chains.live(ip_version) for ip_version in asked}
 
     def position(self, jump: Rule) -> str:
@@ -242,6 +242,16 @@ def of(options: Options, *, open_ports: bool = False) -> Desired:
 def nothing(options: Options) -> Desired:
     """Return what an instance is to have of iptables where it needs nothing of it."""
     return Desired(options, {ip_version: Rules() for ip_version in IP_VERSIONS})
+
+
+def accepting(desired: Desired) -> Desired:
+    """Return what an instance is to have of iptables where helper, guard and live addresses are elsewhere."""
+    rules = {}
+    for ip_version, found in desired.rules.items():
+        inside = [replace(rule, live_set=None, live_end=None) for rule in found.inside if rule.table == "filter"]
+        jumps = tuple(jump for jump in found.jumps if jump.table == "filter")
+        rules[ip_version] = Rules(tuple(dict.fromkeys(inside)), jumps=jumps)
+    return Desired(desired.options, rules)
 
 
 def sent(rule: Rule, ends: Ends, sender: str) -> Rule:

@@ -11,7 +11,7 @@ tables, and firewalld.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
@@ -33,7 +33,8 @@ TASK = "ansible.posix.firewalld: {service: ftp, state: enabled, permanent: true,
 class Share:
     """What each of those who filter is to have.
 
-    - iptables: the rules of iptables; nothing where iptables drops no FTP and native nftables rules do
+    - iptables: the rules of iptables; nothing where iptables drops no FTP and nftables does; without helper and guard
+      where firewalld filters, too, whose reload removes all rules of iptables
     - own: our own nftables tables, with helper and guard, where iptables has none
     - parts: our chains and jumps in the site's nftables tables
     - gates: the base chains of nftables that drop FTP
@@ -74,6 +75,8 @@ def share(
     found = Share(desired, {}, parts, gates, sites, native, names)
     if (any(native.chains()) or by_firewalld) and not by_iptables:
         found = Share(_desired.nothing(options), _own.tables(desired), parts, gates, {}, native, names)
+    elif by_firewalld:
+        found = replace(found, iptables=_desired.accepting(desired), own=_own.tables(desired))
     if not found.iptables.any:
         _forget_unreadable(options.prefix, current, tables)
     return desired, found
