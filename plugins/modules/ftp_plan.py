@@ -201,6 +201,7 @@ options:
         description:
           - An earlier RV(before), to roll back to. No other option but O(chain_prefix) then counts.
         type: dict
+        default: {}
       earlier:
         description:
           - An earlier RV(instances) of this host. The module fails where another O(side) had the same O(chain_prefix)
@@ -213,9 +214,15 @@ options:
         elements: str
         default: []
       more:
-        description: Variables by name that add to lists, such as C(ftp_allowed_addresses__office).
-        type: dict
-        default: {}
+        description: The names of variables that add to lists, such as C(ftp_allowed_addresses__office).
+        type: list
+        elements: str
+        default: []
+      more_values:
+        description: The values of O(role.more), in their order.
+        type: list
+        elements: raw
+        default: []
 seealso:
   - module: hostfw.conntrack.helper_rule
   - module: ansible.builtin.iptables
@@ -425,7 +432,7 @@ conflicts:
 
 import gc
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -483,10 +490,11 @@ ARGUMENTS: dict[str, Any] = {
         "options": {
             "ip_versions_together": {"type": "bool", "default": False},
             "first": {"type": "bool", "default": False},
-            "undo": {"type": "dict"},
+            "undo": {"type": "dict", "default": {}},
             "earlier": {"type": "dict", "default": {}},
             "variables": {"type": "list", "elements": "str", "default": []},
-            "more": {"type": "dict", "default": {}},
+            "more": {"type": "list", "elements": "str", "default": []},
+            "more_values": {"type": "list", "elements": "raw", "default": []},
         },
     },
 }
@@ -692,10 +700,13 @@ def leave(
     reloads: list[list[str]],
     packages: list[str],
     load: list[str],
-    before: dict[str, Any],
+    before: Callable[[], dict[str, Any]],
     **values: object,
 ) -> None:
-    """End the module with a plan."""
+    """End the module with a plan.
+
+    :arg before: returns what the instance has, from which a converged host is spared
+    """
     for command in plan.prepare + plan.finish:
         # It is not there yet where its package is still to be installed.
         command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=_commands.SBIN) or command["argv"][0]
@@ -704,7 +715,7 @@ def leave(
     shown += [f"+ipset {name}" for name in plan.sets]
     shown += [f"+file {item['dest']}" for item in files.write] + [f"-file {path}" for path in files.remove]
     if not converged:
-        values["before"] = before
+        values["before"] = before()
     module.exit_json(
         changed=not converged,
         converged=converged,
@@ -795,7 +806,7 @@ def understand(module: AnsibleModule, addresses: list[str]) -> tuple[Options, li
     :raises ValueError: for bad values
     """
     inputs: dict[str, Any] = module.params
-    inputs.update(_options.add(inputs, inputs["role"]["more"]))
+    inputs.update(_options.add(inputs, dict(zip(inputs["role"]["more"], inputs["role"]["more_values"]))))
     wanted = inputs["state"] == "present"
     names, defaults = _host.interfaces(), _host.default_interfaces()
     servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
@@ -829,7 +840,10 @@ def main() -> None:
     text, unseen = _commands.nftables(module)
     warn(module, unseen)
     tables = _nftables.parse(text)
-    before = _plan.snapshot(options.prefix, current, sets, tables) | {"files": _boot.read(options.prefix)}
+
+    def before() -> dict[str, Any]:
+        return _plan.snapshot(options.prefix, current, sets, tables) | {"files": _boot.read(options.prefix)}
+
     systemd = Path("/", _boot.SYSTEMD).is_dir()
     plugins = Path("/", _boot.PLUGINS).is_dir()
     stores = _stores.read()

@@ -66,6 +66,14 @@ def test_role_hands_every_input_to_the_module() -> None:
     assert handed == {name: f"{{{{ ftp_{name} }}}}" for name in DEFAULTS}
 
 
+def test_run_on_a_converged_host_loads_no_filters_and_no_tests() -> None:
+    (task,) = load(ROLE / "tasks/plan.yml")
+    del task["name"]
+    used = repr([task, *([each.get("when") for each in load(ROLE / "tasks/main.yml")])])
+    assert "ftp_allowed_addresses" in used
+    assert re.findall(r"\|| is ", used) == []
+
+
 def test_choices_are_those_that_the_code_allows() -> None:
     assert {name: spec["choices"] for name, spec in specs.items() if "choices" in spec} == {
         "ftp_side": list(_options.SIDES),

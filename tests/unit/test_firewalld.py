@@ -241,11 +241,11 @@ def test_helper_and_guard_are_not_among_the_rules_of_iptables_that_a_reload_take
     assert share.iptables.live_sets == {}
     plan = _plan.plan(share.iptables, current, {}, together=True, sites=share.sites)
     assert not any("match_set" in rule for rule in plan.rules)
-    assert ["50000:50099"] == [
+    assert [
         rule["destination_port"]
         for rule in plan.rules
         if "NEW" in rule.get("ctstate", ()) and rule["destination_port"] != "21"
-    ]
+    ] == ["50000:50099"]
 
 
 @pytest.mark.parametrize(

@@ -486,8 +486,10 @@ def misspelt(variables: Iterable[str], inputs: Sequence[str]) -> list[Finding]:
     found = []
     for variable in variables:
         name, adds, _by = variable.removeprefix("ftp_").lower().partition("__")
+        if variable in inputs or (adds and name in known):
+            continue
         close = [other for other in known if sorted(other) == sorted(name)]
         close += difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)
-        if close and variable not in inputs and not (adds and name in known):
+        if close:
             found.append(Finding("input-misspelt", variable=variable, input=known[close[0]]))
     return found
