@@ -43,8 +43,8 @@ _value:
     - The lines of a table (C(table)), a page in HTML (C(page)), the same for programs (C(data)), and the hosts with
       findings (C(ill)).
     - C(data) has the number C(version), which is 1, C(time), and C(hosts) by their names. Of each, it tells whether it
-      is C(well), C(findings) with C(id), C(cause) and C(cure), C(warnings), C(probes), C(rules), C(helper), C(kernel)
-      and C(tools).
+      is C(well), C(findings) with C(id), C(cause) and C(cure), C(warnings), C(leftovers) as
+      RV(hostfw.conntrack.ftp_info#module:leftovers), C(probes), C(rules), C(helper), C(kernel) and C(tools).
   type: dict
 """
 

@@ -12,8 +12,8 @@ short_description: Show what a host's firewall does to FTP
 version_added: 1.0.0
 author: hostfw.conntrack contributors (@hostfw)
 description:
-  - Returns which other tools make firewall rules, whether the kernel's FTP helper is there and assigned, and what each
-    rule of the role P(hostfw.conntrack.ftp#role) has counted.
+  - Returns which other tools make firewall rules, whether the kernel's FTP helper is there and assigned, what each
+    rule of the role P(hostfw.conntrack.ftp#role) has counted, and what other recipes for FTP have left on the host.
 requirements:
   - Python 3.9 or newer on the host
   - root, or the capability NET_ADMIN
@@ -32,6 +32,11 @@ options:
     description: Begins the names of the chains of the role.
     type: str
     default: FTP
+  passive_ports:
+    description: The passive ports of the role, for RV(leftovers) that open them.
+    type: str
+    default: "1024:65535"
+    version_added: 1.1.0
 seealso:
   - module: hostfw.conntrack.ftp_probe
 """
@@ -99,6 +104,18 @@ rules:
       rule: -A FTP-HELPER -p tcp -m tcp --dport 21 -m addrtype --dst-type LOCAL -j CT --helper ftp
       table: raw
       words: "control connection to port 21: gets the ftp helper"
+leftovers:
+  description: What hand-written recipes for FTP have left on the host, with what of it is dead, may go, and must stay.
+  type: list
+  elements: dict
+  returned: success
+  version_added: 1.1.0
+  sample:
+    - id: helper-automatic-gone
+      facts: {path: /etc/sysctl.d/ftp.conf, lines: net.netfilter.nf_conntrack_helper = 1}
+      message: >-
+        /etc/sysctl.d/ftp.conf has a setting that this kernel does not know: net.netfilter.nf_conntrack_helper = 1.
+        Dead: all of it, since Linux 6.0. May go: that line. Must stay: nothing
 """
 
 from pathlib import Path
@@ -110,16 +127,24 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired imp
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _commands, _host
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _gates, _info
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset as _nftables
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _gates, _info, _leftovers
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"chain_prefix": {"type": "str", "default": "FTP"}},
+        argument_spec={
+            "chain_prefix": {"type": "str", "default": "FTP"},
+            "passive_ports": {"type": "str", "default": "1024:65535"},
+        },
         supports_check_mode=True,
     )
     prefix: str = module.params["chain_prefix"]
+    try:
+        passive_ports = _options.parse_port_range("passive_ports", module.params["passive_ports"])
+    except ValueError as exc:
+        module.fail_json(msg=str(exc))
     rules: list[dict[str, Any]] = []
     current: dict[str, _ruleset.Ruleset] = {}
     variant = "none"
@@ -138,6 +163,15 @@ def main() -> None:
     for warning in unseen:
         module.warn(warning)
     rules += _info.native_counters(nft, prefix)
+    firewalld_runs = _gates.firewalld()
+    seen = _leftovers.Seen(
+        files=_leftovers.read(),
+        rules=current,
+        tables=_nftables.parse(nft),
+        automatic=_host.setting(_leftovers.AUTOMATIC) is not None,
+        passive_ports=passive_ports,
+        firewalld=firewalld_runs,
+    )
     module.exit_json(
         changed=False,
         kernel=_host.release(),
@@ -147,7 +181,7 @@ def main() -> None:
             "assigned": sum(rule["packets"] for rule in rules if _info.assigns(rule["rule"])),
         },
         variant=variant,
-        tools=_info.tools(current, nft, firewalld_runs=_gates.firewalld()),
+        tools=_info.tools(current, nft, firewalld_runs=firewalld_runs),
         policies={
             ip_version: {
                 chain: policy
@@ -158,6 +192,7 @@ def main() -> None:
         },
         unit=_boot.enabled(_boot.unit(prefix)) if Path("/", _boot.SYSTEMD).is_dir() else None,
         rules=rules,
+        leftovers=[finding.report() for finding in _leftovers.leftovers(seen)],
     )
 
 

@@ -29,6 +29,7 @@ class Found:
     - tools: who else makes rules
     - probes: as RV(hostfw.conntrack.ftp_probe#module:probes)
     - counters: as RV(hostfw.conntrack.ftp_info#module:rules)
+    - leftovers: as RV(hostfw.conntrack.ftp_info#module:leftovers)
     """
 
     name: str
@@ -41,11 +42,17 @@ class Found:
     findings: Sequence[Cause]
     notes: Sequence[str]
     counters: Sequence[Mapping[str, Any]]
+    leftovers: Sequence[Mapping[str, Any]]
 
     @property
     def healthy(self) -> bool:
         """Whether nothing is the matter."""
         return not self.findings
+
+    @property
+    def advice(self) -> list[str]:
+        """What there is to say of the leftovers."""
+        return [each["message"] for each in self.leftovers]
 
     def outcome(self, mode: str, ip_version: str) -> str:
         """Say what became of a mode over an IP version."""
@@ -103,6 +110,7 @@ def found(name: str, seen: Mapping[str, Any]) -> Found:
         findings=told,
         notes=[*dict.fromkeys(asked), *plan.get("warnings", ())],
         counters=(after or before).get("rules", []),
+        leftovers=before.get("leftovers", []),
     )
 
 
@@ -157,13 +165,22 @@ def table(hosts: Sequence[Found]) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     for cure, causes in shared(hosts):
         lines += ["", *(f"{_names(names)}: {cause}" for cause, names in causes.items()), f"  {cure}"]
-    notes: dict[str, list[str]] = {}
-    for host in hosts:
-        for note in dict.fromkeys(host.notes):
-            notes.setdefault(note, []).append(host.name)
-    lines += [""] if notes else []
-    lines += [f"{_names(names)}: {note}" for note, names in notes.items()]
+    lines += _told("", {host.name: host.notes for host in hosts})
+    lines += _told(ADVICE, {host.name: host.advice for host in hosts})
     return [*lines, "", summary(hosts)]
+
+
+def _told(heading: str, notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return each note once, with the hosts that share it, below a heading.
+
+    :arg notes: those of each host
+    """
+    found: dict[str, list[str]] = {}
+    for name, words in notes.items():
+        for note in dict.fromkeys(words):
+            found.setdefault(note, []).append(name)
+    lines = [f"{_names(names)}: {note}" for note, names in found.items()]
+    return ["", *([heading] if heading else []), *lines] if lines else []
 
 
 def _names(names: Sequence[str]) -> str:
@@ -171,6 +188,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 VERSION = 1
+ADVICE = "Left over from other recipes for FTP; once the role lets FTP through, docs/migration.md has the order:"
 
 
 def data(hosts: Sequence[Found], time: str) -> dict[str, Any]:
@@ -187,6 +205,7 @@ def data(hosts: Sequence[Found], time: str) -> dict[str, Any]:
                 "tools": list(host.tools),
                 "findings": [{"id": each.id, "cause": each.cause, "cure": each.cure} for each in host.findings],
                 "warnings": list(host.notes),
+                "leftovers": list(host.leftovers),
                 "probes": [{**probe, "outcome": outcome(probe)} for probe in host.probes],
             }
             for host in hosts
@@ -343,7 +362,7 @@ def _link(name: str) -> str:
 
 def _found_by(host: Found) -> str:
     """Return the attributes by which the page's script finds what is of a host."""
-    words = " ".join([*host.cells(), *(finding.cause for finding in host.findings), *host.notes]).lower()
+    words = " ".join([*host.cells(), *(finding.cause for finding in host.findings), *host.notes, *host.advice]).lower()
     return f' data-find="{escape(words)}"{" data-well" if host.healthy else ""}'
 
 
@@ -366,6 +385,7 @@ def _section(number: int, host: Found) -> str:
         for finding in host.findings
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in host.notes)
+    leftovers = "".join(f"<li>{escape(advice)}</li>" for advice in host.advice)
     trials = [
         [
             f"{escape(probe['mode'])} {IP[probe['ip_version']]}",
@@ -394,6 +414,7 @@ def _section(number: int, host: Found) -> str:
 <p class="dim">{escape(f"Linux {host.kernel}" if host.kernel else "")}</p>
 {found or '<p class="good">Nothing is the matter.</p>'}
 {f"<h3>Warnings</h3><ul>{notes}</ul>" if notes else ""}
+{f"<h3>{ADVICE.rstrip(':')}</h3><ul>{leftovers}</ul>" if leftovers else ""}
 {_table(("trial", "result", "server", "data endpoint", "#seconds", "#bytes"), trials) if trials else ""}
 {f"<details{opened}><summary>Our rules, with their counters ({len(counted)})</summary>" if counted else ""}
 {_table(("IP", "what for", "rule", "#packets", "#bytes"), counted) + "</details>" if counted else ""}

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis import _causes
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import (
     CONFLICTS,
+    LEFTOVERS,
     MESSAGES,
     WARNINGS,
     Finding,
@@ -30,6 +31,10 @@ ROWS = {row.id: f"{row.cause} {row.cure}" for row in (*_causes.ROWS, _causes.NOT
 SECTIONS: dict[str, tuple[str, Mapping[str, str]]] = {
     "Conflicts of the role": ("RV(conflicts) of ftp_plan: the role stops, and has changed nothing.", CONFLICTS),
     "Warnings of the role": ("RV(findings) of ftp_plan: the role goes on.", WARNINGS),
+    "Leftovers of other recipes": (
+        "RV(leftovers) of ftp_info: advice that ftp_check shows; [migration.md](migration.md) has the order.",
+        LEFTOVERS,
+    ),
     "Causes that the probe names": ("RV(id) of each of RV(probes) of ftp_probe.", ROWS),
 }
 
@@ -60,6 +65,13 @@ def test_troubleshooting_lists_every_finding() -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         DOCUMENT.write_text(f"{before}\n{listed()}", encoding="utf-8")
     assert DOCUMENT.read_text(encoding="utf-8") == f"{before}\n{listed()}"
+
+
+def test_migration_says_what_to_do_with_every_leftover() -> None:
+    rows = re.findall(r"^\| .* \|$", (PROJECT / "docs/migration.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`([a-z-]+)`", row.split(" | ")[-1])) == sorted(
+        LEFTOVERS
+    )
 
 
 def test_ids_are_unique_and_in_one_form() -> None:

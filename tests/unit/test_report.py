@@ -171,6 +171,28 @@ def test_what_is_no_earlier_report_is_refused(earlier: dict[str, Any]) -> None:
         ftp_report(HOSTS, "", earlier)
 
 
+def test_leftovers_are_advice_below_what_is_the_matter() -> None:
+    left = {"id": "helper-automatic-gone", "facts": {"path": "/etc/sysctl.conf"}, "message": "/etc/sysctl.conf has <1>"}
+    well = {**WELL, "before": {**INFO, "leftovers": [left]}}
+    report = ftp_report({"one": well, "two": well, "three": HOSTS["three"]})
+    assert report["ill"] == ["three"]
+    assert report["table"][-5:] == [
+        "",
+        _report.ADVICE,
+        "2 hosts, one, two: /etc/sysctl.conf has <1>",
+        "",
+        "2 of 3 hosts are well.",
+    ]
+    assert report["page"].count("<li>/etc/sysctl.conf has &lt;1&gt;</li>") == 2
+    assert {name: host["leftovers"] for name, host in report["data"]["hosts"].items()} == {
+        "one": [left],
+        "two": [left],
+        "three": [],
+    }
+    assert not any("Left over" in line for line in ftp_report(HOSTS)["table"])
+    assert "Left over" not in ftp_report(HOSTS)["page"]
+
+
 def test_what_is_not_a_mapping_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match=r"^ftp_report: hosts must be a mapping of hosts, got list$"):
         ftp_report([])  # type: ignore[arg-type]

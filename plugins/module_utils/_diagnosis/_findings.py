@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What keeps FTP from passing, lets in more than FTP, or is most likely not meant: each with an id, and in words.
+"""What keeps FTP from passing, lets in more than FTP, is most likely not meant, or left over: by ids, and in words.
 
 Ids are stable: playbooks of others may act on them. docs/troubleshooting.md lists them.
 """
@@ -110,11 +110,47 @@ WARNINGS = {
     "their place; where the host is to be both, set another ftp_chain_prefix for one",
 }
 
-MESSAGES = {**CONFLICTS, **WARNINGS}
+# What a hand-written recipe for FTP has left on the host, and what of it counts once the role has run.
+LEFTOVERS = {
+    "module-loaded-by-hand": "{path} loads the helper: {lines}. Dead: since Linux 4.7, a loaded helper alone sees no "
+    "connection. May go: its names, as the role loads what it needs, at boot too. Must stay: all other names, and "
+    "nf_nat_ftp where FTP crosses NAT and ftp_nat is false",
+    "helper-ports": "{path} gives the helper ports of its own: {lines}. Dead: since Linux 4.7, no port alone has the "
+    "helper. May go: ports=, as ftp_control_ports says them. Must stay: port 21 in it, as long as it is there, as "
+    "without it the kernel knows no helper by the name ftp",
+    "helper-automatic": "{path} lets the kernel give helpers to connections by itself: {lines}. Dead: nothing here, "
+    "all of it since Linux 6.0. May go: that line. Must stay: it, where another protocol than FTP needs a helper, "
+    "until rules assign that",
+    "helper-automatic-gone": "{path} has a setting that this kernel does not know: {lines}. Dead: all of it, since "
+    "Linux 6.0. May go: that line. Must stay: nothing",
+    "helper-assigned-by-hand": "foreign rules assign the FTP helper: {rules}. Dead: nothing. May go: those for the "
+    "interfaces, ports and direction of the role, which assigns it there itself. Must stay: all others, such as one "
+    "in OUTPUT for FTP that a server's host itself opens",
+    "ftp-accepted-by-hand": "foreign rules accept FTP's ports 20 and 21: {rules}. Dead: RELATED in them, as long as "
+    "no rule assigns the helper. May go: all that the role has, too; until then they let in control connections that "
+    "ftp_allowed_addresses does not. Must stay: those for other interfaces, or another side, than the role's",
+    "ftp-port-among-others": "foreign rules accept port 20 or 21 among others: {rules}. Dead: nothing. May go: 20 and "
+    "21 in them. Must stay: the rules with their other ports, such as that of SSH",
+    "high-ports-by-state": "foreign rules accept what has high ports at both ends by its state: {rules}. Dead: "
+    "RELATED in them, as long as no rule assigns the helper. May go: these rules, where only FTP uses such ports. "
+    "Must stay: ESTABLISHED for what else does, such as SSH on port 2222",
+    "passive-ports-open": "FTP's passive ports are open to all at any time: {rules}. Dead: nothing. May go: these "
+    "ports, as the role opens one for each announced connection and, for FTPS, all to those who hold a control "
+    "connection. Must stay: ports on which something other than FTP listens",
+    "established-stays": "foreign rules accept what belongs to a known connection: {rules}. Dead: nothing. May go: "
+    "nothing. Must stay: all of it, as SSH's own packets pass by ESTABLISHED, and ICMP errors by RELATED",
+    "state-match": "foreign rules ask for a state by -m state: {rules}. Dead: only the word, which iptables still "
+    "takes; today's is -m conntrack --ctstate. May go: nothing for FTP. Must stay: what these rules accept",
+    "firewalld-ftp-service": "{of} of firewalld has the service ftp. Dead: nothing. May go: the service; until then "
+    "it lets in control connections that ftp_allowed_addresses does not. Must stay: it, where it is for other "
+    "interfaces than the role's",
+}
+
+MESSAGES = {**CONFLICTS, **WARNINGS, **LEFTOVERS}
 
 
 class Finding(str):
-    """A conflict or a warning, in words; O(id) and O(facts) are what the words are made of."""
+    """A conflict, a warning or a leftover, in words; O(id) and O(facts) are what the words are made of."""
 
     __slots__ = ("facts", "id")
 
