@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from lab.ftp import BLOCKED_SECONDS, SECONDS
 from lab.hosts import LOOK
 from lab.kinds import EGRESS, listed, quoted
 from lab.kinds import state as lab_state
-from program import BEHIND, LAB, SERVER, ZONED, Program
+from lab.sockets import reaches
+from lab.verdict import check
+from program import BEHIND, CLIENT, LAB, SERVER, ZONED, Program
 
 
 def state(host: Program) -> str:
@@ -100,6 +103,19 @@ def test_ftp_check_says_why_ftp_hangs_and_that_it_passes(firewalld: Program) -> 
     firewalld.verdict("Firewalld runs, and FTP hangs", ftp_interface="eth0")
     firewalld.host.role(ftp_interface="eth0")
     firewalld.is_well(ftp_interface="eth0")
+
+
+def test_service_of_a_zone_is_left_over_and_lets_in_more_than_the_inputs(firewalld: Program) -> None:
+    host, zone = firewalld.host, "/etc/firewalld/zones/public.xml"
+    inputs = {"ftp_interface": "eth0", "ftp_allowed_addresses": ["203.0.113.0/24"]}
+    told = f"{host.name}: {Finding('firewalld-ftp-service', of='the zone public')}"
+    host.role(**inputs)
+    for change, there in ((r"s|^  <interface|  <service name=\"ftp\"/>\n&|", True), ('/name="ftp"/d', False)):
+        firewalld.run(f"sed -i '{change}' {zone}", "firewall-cmd --reload")
+        assert ("ftp" in firewalld.run("firewall-cmd --zone=public --list-services").split()) is there
+        assert reaches(CLIENT, host.shell, 4, 21) is there
+        _code, lines = check(LAB, host.name, **inputs)
+        assert (told in lines) is there
 
 
 def test_what_a_reload_would_lose_stops_the_role(firewalld: Program) -> None:
