@@ -7,14 +7,8 @@ from collections.abc import Iterator
 import pytest
 from lab.ftp import BLOCKED_SECONDS, SECONDS
 from lab.hosts import LOOK
-from lab.kinds import EGRESS, listed, quoted
-from lab.kinds import state as lab_state
+from lab.kinds import EGRESS, quoted, state
 from program import BEHIND, LAB, SERVER, ZONED, Program
-
-
-def state(host: Program) -> str:
-    """Return all rules, but for what they have counted, and firewalld's files."""
-    return listed(host.host.shell) + host.run("find /etc/firewalld -type f -exec sha256sum {} + | sort -k 2")
 
 
 @pytest.fixture
@@ -22,10 +16,10 @@ def firewalld() -> Iterator[Program]:
     """A host with firewalld, its interfaces in zones of their own; afterwards it is as it was."""
     found = Program("firewalld", LAB.host("host"), units=("firewalld",))
     found.run("cp -r /etc/firewalld /tmp/firewalld", *ZONED)
-    before = state(found)
+    before = state(found.host)
     yield found
     found.host.role(ftp_state="absent")
-    after = state(found)
+    after = state(found.host)
     found.clean()
     found.run("rm -r /etc/firewalld", "mv /tmp/firewalld /etc/firewalld")
     assert after == before
@@ -46,7 +40,7 @@ def test_ftp_passes_to_a_server_with_firewalld(firewalld: Program) -> None:
 def test_reload_that_would_take_away_rules_of_others_is_refused(firewalld: Program) -> None:
     tables = firewalld.run("nft list tables")
     firewalld.run("iptables -A INPUT -s 192.0.2.77 -j DROP")
-    before = lab_state(firewalld.host)
+    before = state(firewalld.host)
     run = firewalld.host.attempt(ftp_interface="eth0")
     assert "such as iptables -t filter -A INPUT -s 192.0.2.77/32 -j DROP" in run.error
     assert run.changed == 0
@@ -104,8 +98,8 @@ def test_ftp_check_says_why_ftp_hangs_and_that_it_passes(firewalld: Program) -> 
 
 def test_what_a_reload_would_lose_stops_the_role(firewalld: Program) -> None:
     firewalld.run("firewall-cmd --zone=public --add-port=9999/tcp")
-    before = state(firewalld)
+    before = state(firewalld.host)
     run = firewalld.host.attempt(ftp_interface="eth0")
     assert "public: ports: 9999/tcp; keep them by firewall-cmd --runtime-to-permanent" in run.error
-    assert state(firewalld) == before
+    assert state(firewalld.host) == before
     firewalld.run("firewall-cmd --zone=public --remove-port=9999/tcp")
