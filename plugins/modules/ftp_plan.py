@@ -879,7 +879,12 @@ def main() -> None:
         *of_inputs(module, options, current),
         *(_firewalld.warnings(desired, zones, share.names) if zones else ()),
         *_native.warnings(share.native, share.parts, lambda chain: printed(module, chain)),
-        *_warnings.warnings(options, current, servers),
+        *_warnings.warnings(
+            options,
+            current,
+            servers,
+            native=lambda ip_version: _native.translating(ip_version, tables, lambda chain: printed(module, chain)),
+        ),
         *_stores.warnings(desired, stores),
     ]
     for ip_version, site in plan.sites.items():

@@ -198,6 +198,7 @@ BAN = "-A INPUT -s 192.0.2.1/32 -j DROP"
         ("position-before-a-last-drop", [SSH, "-A INPUT -j DROP"], 1),
         ("position-before-a-last-drop", [BAN, "-A INPUT -j DROP", SSH], 1),
         ("position-before-a-last-drop", [BAN, SSH, "-A INPUT -j REJECT --reject-with icmp-port-unreachable"], 0),
+        ("position-before-a-last-drop", [SSH, "-A INPUT -j LOGREJECT"], 0),
         ("position-before-a-last-drop", [], 0),
         # There, it stands behind the last rule, or has none beside it.
         ("guard-with-rules-of-others", [BAN, SSH], 0),
@@ -209,7 +210,9 @@ BAN = "-A INPUT -s 192.0.2.1/32 -j DROP"
 )
 def test_jump_comes_beside_the_rule_that_it_stood_beside(booted: Booted, rules: list[str], place: int) -> None:
     booted.load("ipv6", _ruleset.Ruleset())
-    booted.load("ipv4", _ruleset.Ruleset({"filter": {"INPUT": rules, "OUTPUT": []}}, {("filter", "INPUT"): "DROP"}))
+    own = ["-A LOGREJECT -j LOG", "-A LOGREJECT -j REJECT --reject-with icmp-port-unreachable"]
+    chains = {"INPUT": rules, "OUTPUT": [], "LOGREJECT": own}
+    booted.load("ipv4", _ruleset.Ruleset({"filter": chains}, {("filter", "INPUT"): "DROP"}))
     booted.run()
     chain = _ruleset.parse(booted.rules("ipv4"), _desired.TABLES).chain("filter", "INPUT")
     assert chain[place].endswith("-j FTP-IN")

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot
 from ansible_collections.hostfw.conntrack.plugins.modules import ftp_plan, ftp_probe
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS, parse
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import CASES, planned
@@ -64,6 +65,7 @@ def test_verification_has_the_options_of_the_probe() -> None:
 def test_role_hands_every_input_to_the_module() -> None:
     handed = {name: value for name, value in plan.items() if name != "role"}
     assert handed == {name: f"{{{{ ftp_{name} }}}}" for name in DEFAULTS}
+    assert list(plan["role"]) == list(options["role"]["suboptions"])
 
 
 def test_run_on_a_converged_host_loads_no_filters_and_no_tests() -> None:
@@ -176,6 +178,34 @@ def test_role_claims_the_systems_that_it_was_run_on() -> None:
     platforms = load(ROLE / "meta/main.yml")["galaxy_info"]["platforms"]
     suites = re.findall(r"name: reboot-(\w+)", (PROJECT / "molecule/reboot/molecule.yml").read_text())
     assert platforms == [{"name": "Debian", "versions": list(dict.fromkeys(suites))}]
+
+
+def test_documents_name_the_services_after_which_rules_come_back() -> None:
+    packages = {
+        "iptables": "iptables-services",
+        "ip6tables": "iptables-services",
+        "shorewall6": "shorewall",
+        "lfd": "csf",
+        "firewall": "firewall.service",
+    }
+    names = [unit.removesuffix(".service") for unit in _boot.OTHERS.split()]
+    described = " ".join(specs["ftp_restore_after"]["description"])
+    for text in (described, (PROJECT / "docs/operations.md").read_text(encoding="utf-8")):
+        assert [name for name in names if packages.get(name, name) not in text] == []
+
+
+def test_nothing_shows_a_helper_that_the_kernel_is_to_lose() -> None:
+    pages = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("plugins/**/*.py"), *ROLE.glob("**/*.*")]
+    shown = re.compile(r"\b(irc|pptp)\b", re.IGNORECASE)
+    assert [path.name for path in pages if shown.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_attacks_that_the_document_names_are_made() -> None:
+    rows = re.findall(r"^\|.*\|(.*)\|$", (PROJECT / "docs/security.md").read_text(encoding="utf-8"), re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([a-z0-9_]+)`", row)]
+    made = "".join(path.read_text(encoding="utf-8") for path in PROJECT.glob("molecule/*/tests/*.py"))
+    assert names
+    assert [name for name in names if not re.search(rf"\b{name}\b", made)] == []
 
 
 def test_links_lead_somewhere() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _foreign, _ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _native
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _native, _warnings
 from ansible_collections.hostfw.conntrack.tests.unit.test_gates import DROP, L4PROTO, STATE, desired, match, nft
 
 ACCEPT = [{"accept": None}]
@@ -171,3 +173,111 @@ def test_mark_is_looked_at_in_a_native_table_with_a_name_that_iptables_has_too()
         text = numbered(nft([sets(1)], family="ip", table="filter", name=chain))
         found = _native.warnings(_native.Sites(wanted, _ruleset.parse(text)), {}, lambda _chain: "")
         assert [finding.id for finding in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ([match(DPORT, 21)], True),
+        ([match(DPORT, {"range": [50000, 50099]})], True),
+        ([match({"meta": {"key": "iifname"}}, "eth0")], True),
+        ([], True),
+        ([match(DPORT, 80)], False),
+        ([match(L4PROTO, "udp")], False),
+        ([match({"meta": {"key": "iif"}}, "lo")], False),
+    ],
+)
+def test_rule_that_leaves_ftp_untracked_is_named(rule: list[dict[str, Any]], named: bool) -> None:
+    text = nft([*rule, {"notrack": None}], hook="prerouting", prio=-300)  # type: ignore[arg-type]
+    wanted = desired(passive_ports="50000:50099", mode="passive")
+    found = _native.warnings(_native.Sites(wanted, _ruleset.parse(text)), {}, lambda _chain: "\t\trule # handle 0")
+    words = (
+        "nft: a rule in table inet own may keep FTP from the helper, so that no file passes: rule; let it spare FTP's "
+        "control connections and data connections"
+    )
+    assert found == [words] * named
+    late = nft([*rule, {"notrack": None}], hook="prerouting", prio=-150)  # type: ignore[arg-type]
+    assert _native.warnings(_native.Sites(wanted, _ruleset.parse(late)), {}, lambda _chain: "") == []
+
+
+# What translates addresses, as nft 1.0.6 prints it.
+REDIRECT: dict[str, Any] = {"redirect": {"port": 2121}}
+GATEWAY = {"side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"], "nat": True}
+
+
+@pytest.mark.parametrize(
+    ("rule", "inputs", "expected"),
+    [
+        ([match(DPORT, 21), REDIRECT], {}, [("ipv4", "2121", "INPUT"), ("ipv6", "2121", "INPUT")]),
+        (
+            [match(DPORT, {"set": [21, 990]}), {"redirect": {"port": {"range": [2121, 2122]}, "flags": "random"}}],
+            {"ip_versions": ["ipv4"]},
+            [("ipv4", "2121-2122", "INPUT")],
+        ),
+        (
+            [match(DPORT, 21), {"dnat": {"family": "ip", "addr": "10.0.0.5", "port": 2121}}],
+            {},
+            [("ipv4", "2121", "INPUT")],
+        ),
+        (
+            [match(DPORT, 21), {"dnat": {"family": "ip", "addr": "192.0.2.9", "port": 2121}}],
+            GATEWAY,
+            [("ipv4", "2121", "FORWARD")],
+        ),
+        (
+            [match(DPORT, 21), {"dnat": {"family": "ip6", "addr": "2001:db8::1", "port": 2121}}],
+            GATEWAY,
+            [("ipv6", "2121", "FORWARD")],
+        ),
+        (
+            [match({"meta": {"key": "oifname"}}, "eth1"), {"masquerade": None}],
+            {**GATEWAY, "nat": False, "ip_versions": ["ipv4"]},
+            [("ipv4", None, None)],
+        ),
+        ([{"masquerade": None}], GATEWAY, []),
+        ([{"masquerade": None}], {}, []),
+        ([match(DPORT, 21), REDIRECT], {"control_ports": ["21", "2121"]}, []),
+        ([match(DPORT, 80), REDIRECT], {}, []),
+        ([match(DPORT, 21), {"redirect": None}], {}, []),
+        ([match({"meta": {"key": "iifname"}}, "eth1"), match(DPORT, 21), REDIRECT], {}, []),
+        ([match(DPORT, 21), {"dnat": {"family": "ip", "addr": "192.0.2.9", "port": 2121}}], {}, []),
+        (
+            [
+                match(DPORT, 21),
+                {"redirect": {"port": {"map": {"key": DPORT, "data": {"set": [[21, 2121]]}}}}},
+            ],
+            {},
+            [],
+        ),
+    ],
+)
+def test_rule_that_translates_what_ftp_needs_is_named(
+    tmp_path: Path, rule: list[dict[str, Any]], inputs: dict[str, Any], expected: list[tuple[str, str, str]]
+) -> None:
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/fib_trie").write_text("|-- 10.0.0.5\n/32 host LOCAL\n")
+    tables = _ruleset.parse(nft(rule, type="nat", hook="prerouting"))
+
+    def printed(chain: str) -> str:
+        return "\t\ttranslates # handle 0" if chain == "inet own entry" else ""
+
+    def native(ip_version: str) -> _native.Translating:
+        return _native.translating(ip_version, tables, printed)
+
+    options = desired(persistent=False, **inputs).options
+    found = []
+    for ip_version in ("ipv4", "ipv6"):
+        current = {ip_version: Ruleset()}
+        for finding in _warnings.warnings(options, current, [], str(tmp_path), native):
+            if finding.id in ("port-sent-on", "nat-without-helper"):
+                assert (finding.facts["program"], finding.facts["rule"]) == ("nft", "translates")
+                found.append((ip_version, finding.facts.get("to"), finding.facts.get("chain")))
+    assert found == expected
+
+
+def test_what_a_host_sends_itself_is_not_named(tmp_path: Path) -> None:
+    tables = _ruleset.parse(nft([match(DPORT, 21), REDIRECT], type="nat", hook="output"))
+    native = _native.translating("ipv4", tables, lambda _chain: "")
+    current = {"ipv4": Ruleset()}
+    options = desired(persistent=False).options
+    assert _warnings.warnings(options, current, [], str(tmp_path), lambda _ip_version: native) == []

@@ -30,6 +30,8 @@ JUMP = f'-A INPUT -i eth0 {MARKED} -m comment --comment "hostfw.conntrack: FTP o
 PROGRAMS = ("iptables", "ip6tables")
 # The task that runs ftp_plan.
 LOOK = "Compare the host with what is asked for"
+# What a run that fails says, where it leaves nothing behind.
+ROLLED_BACK = "is rolled back: they are as they were before it"
 PROGRAM = dict(zip((4, 6), PROGRAMS))
 ENVIRONMENT = {
     **os.environ,
@@ -166,7 +168,9 @@ class Host:
         assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         report = json.loads(done.stdout)
         tasks = report["plays"][0]["tasks"]
-        errors = [host["msg"] for task in tasks for host in task["hosts"].values() if host.get("failed")]
+        ended = [host for task in tasks for host in task["hosts"].values() if host.get("failed")]
+        items = [item for host in ended for item in host.get("results", [host]) if item.get("failed")]
+        errors = [item.get("stderr") or item["msg"] for item in items]
         return Run(report["stats"][self.name], "; ".join(errors), tasks)
 
     def program(self, path: Path, *arguments: str, more: str = "") -> subprocess.Popen[str]:

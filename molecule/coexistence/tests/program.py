@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, Site, curl, site, transfers
-from lab.hosts import LOOK, PROGRAMS, Host, Lab
+from lab.hosts import LOOK, PROGRAMS, ROLLED_BACK, Host, Lab
 from lab.kinds import FAR, state
 from lab.verdict import check, tried, words
 
@@ -21,7 +21,6 @@ CLIENT = LAB.host("client").shell
 SERVER = LAB.host("server").shell
 BEHIND = Site(FAR)
 UNIT = "hostfw-conntrack-FTP"
-ROLLED_BACK = "is rolled back: they are as they were before it"
 # firewalld, with each interface in a zone of its own.
 ZONED = (
     "mkdir -p /etc/firewalld/policies",

@@ -8,16 +8,10 @@ import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from lab.ftp import BLOCKED_SECONDS, SECONDS
 from lab.hosts import LOOK
-from lab.kinds import EGRESS, listed, quoted
-from lab.kinds import state as lab_state
+from lab.kinds import EGRESS, quoted, state
 from lab.sockets import reaches
 from lab.verdict import check
 from program import BEHIND, CLIENT, LAB, SERVER, ZONED, Program
-
-
-def state(host: Program) -> str:
-    """Return all rules, but for what they have counted, and firewalld's files."""
-    return listed(host.host.shell) + host.run("find /etc/firewalld -type f -exec sha256sum {} + | sort -k 2")
 
 
 @pytest.fixture
@@ -25,10 +19,10 @@ def firewalld() -> Iterator[Program]:
     """A host with firewalld, its interfaces in zones of their own; afterwards it is as it was."""
     found = Program("firewalld", LAB.host("host"), units=("firewalld",))
     found.run("cp -r /etc/firewalld /tmp/firewalld", *ZONED)
-    before = state(found)
+    before = state(found.host)
     yield found
     found.host.role(ftp_state="absent")
-    after = state(found)
+    after = state(found.host)
     found.clean()
     found.run("rm -r /etc/firewalld", "mv /tmp/firewalld /etc/firewalld")
     assert after == before
@@ -49,7 +43,7 @@ def test_ftp_passes_to_a_server_with_firewalld(firewalld: Program) -> None:
 def test_reload_that_would_take_away_rules_of_others_is_refused(firewalld: Program) -> None:
     tables = firewalld.run("nft list tables")
     firewalld.run("iptables -A INPUT -s 192.0.2.77 -j DROP")
-    before = lab_state(firewalld.host)
+    before = state(firewalld.host)
     run = firewalld.host.attempt(ftp_interface="eth0")
     assert "such as iptables -t filter -A INPUT -s 192.0.2.77/32 -j DROP" in run.error
     assert run.changed == 0
@@ -120,8 +114,8 @@ def test_service_of_a_zone_is_left_over_and_lets_in_more_than_the_inputs(firewal
 
 def test_what_a_reload_would_lose_stops_the_role(firewalld: Program) -> None:
     firewalld.run("firewall-cmd --zone=public --add-port=9999/tcp")
-    before = state(firewalld)
+    before = state(firewalld.host)
     run = firewalld.host.attempt(ftp_interface="eth0")
     assert "public: ports: 9999/tcp; keep them by firewall-cmd --runtime-to-permanent" in run.error
-    assert state(firewalld) == before
+    assert state(firewalld.host) == before
     firewalld.run("firewall-cmd --zone=public --remove-port=9999/tcp")

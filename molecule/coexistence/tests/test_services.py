@@ -1,4 +1,4 @@
-"""Services that load the foreign rules, and flush ours: netfilter-persistent and nftables."""
+"""Services that load the foreign rules, and flush ours: netfilter-persistent, nftables, and a site's own."""
 
 from __future__ import annotations
 
@@ -38,6 +38,19 @@ table ip6 filter {
   }
 }
 """
+# A site's own service, by a name that the role knows, and by another one, which an input tells it.
+LOAD = "/bin/sh -c 'iptables-restore /etc/iptables/rules.v4 && ip6tables-restore /etc/iptables/rules.v6'"
+OWN = f"""
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={LOAD}
+ExecReload={LOAD}
+[Install]
+WantedBy=multi-user.target
+"""
+INPUTS = {"site-firewall": {"ftp_restore_after": ["site-firewall.service"]}}
+SERVICES = ("netfilter-persistent", "nftables", "firewall", "site-firewall")
 
 
 def save(service: Program) -> None:
@@ -45,21 +58,25 @@ def save(service: Program) -> None:
     for rules, path in zip(FOREIGN, FILES):
         service.run(quoted(rules, path))
     service.run(quoted(NFTABLES, "/etc/nftables.conf"))
+    for name in SERVICES[2:]:
+        service.run(quoted(OWN, f"/etc/systemd/system/{name}.service"))
+    service.run("systemctl daemon-reload")
 
 
-@pytest.fixture(params=["netfilter-persistent", "nftables"])
+@pytest.fixture(params=SERVICES)
 def service(request: pytest.FixtureRequest) -> Iterator[Program]:
     """A host with a service that has loaded the foreign rules."""
-    found = Program(request.param, LAB.host("host"), units=("netfilter-persistent", "nftables"))
+    found = Program(request.param, LAB.host("host"), units=SERVICES)
     save(found)
     found.run(f"systemctl enable --now {request.param}")
     found.others = found.rules(ours=False)
     yield found
     found.clean()
+    found.run(f"rm -f {' '.join(f'/etc/systemd/system/{name}.service' for name in SERVICES[2:])}")
 
 
 # Debian's unit of netfilter-persistent knows no reload.
-RELOADS = {"netfilter-persistent": [], "nftables": ["systemctl reload nftables"]}
+RELOADS = {"netfilter-persistent": [], **{name: [f"systemctl reload {name}"] for name in SERVICES[1:]}}
 # Which events bring our rules back without systemd, by our plugin, and which take them away.
 BY_HAND: dict[str, tuple[list[str], list[str]]] = {
     "netfilter-persistent": (["netfilter-persistent reload"], []),
@@ -74,7 +91,7 @@ WITHOUT = (
 def test_ftp_is_back_whenever_the_service_has_loaded_its_rules(service: Program) -> None:
     name = service.name
     service.blocked(f"systemctl start {name}")
-    service.role()
+    service.role(**INPUTS.get(name, {}))
     service.passes("role")
     for event in (f"systemctl restart {name}", f"systemctl stop {name} && systemctl start {name}", *RELOADS[name]):
         service.run(event)
@@ -82,7 +99,7 @@ def test_ftp_is_back_whenever_the_service_has_loaded_its_rules(service: Program)
     before = service.host.rules()
     service.run(f"systemctl restart {UNIT}", f"systemctl restart {UNIT}")
     assert service.host.rules() == before
-    loads, flushes = BY_HAND[name]
+    loads, flushes = BY_HAND.get(name, ([], []))
     for event in loads:
         service.run(event)
         service.passes(event)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from lab import PROJECT
 from lab.desired import parts
-from lab.hosts import FOREIGN, Host
+from lab.hosts import FOREIGN, ROLLED_BACK, Host
 
 # A jump of the kernel's nftables reaches 16 chains far; then it refuses the rule ("Too many links").
 TOO_FAR = [
@@ -17,7 +17,6 @@ TOO_FAR = [
 ]
 # Passive mode only, with a foreign rule in our chain from which the kernel will refuse the jump to it.
 REFUSED = "Add the missing FTP rules: PREROUTING: FTP on eth0 (IPv4): "
-ROLLED_BACK = "is rolled back: they are as they were before it"
 
 
 def files(host: Host) -> str:

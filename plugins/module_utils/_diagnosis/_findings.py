@@ -53,7 +53,7 @@ WARNINGS = {
     "nftables-rule-before-jump": "nftables: a rule in chain {chain} may drop FTP before it meets the role's: {rule}; "
     "if so, let it spare FTP",
     "more-rules-before-jump": "{program}: {number} rules more may drop FTP",
-    "rule-before-helper": "{program}: a rule in table raw may keep FTP from the helper, so that no file passes: "
+    "rule-before-helper": "{program}: a rule in table {table} may keep FTP from the helper, so that no file passes: "
     "{rule}; let it spare FTP's control connections and data connections",
     "connmark-written": "{program}: a rule in table {table} writes over the bits {bits:#x} of the connection mark, "
     "which say whether a control connection is open, so what the role keeps closed may pass, and FTP may stop: "

@@ -28,6 +28,8 @@ VALUES = 64
 # Their elements come and go.
 CHANGING = {"dynamic", "timeout"}
 VERDICTS = {"accept": "ACCEPT", "drop": "DROP", "reject": "REJECT", "return": "RETURN", "queue": "NFQUEUE"}
+# What translates addresses; iptables has a target of each name.
+NAT = ("dnat", "masquerade", "redirect", "snat")
 # What names what is matched.
 KEYS = ("field", "key", "result")
 # What says nothing of which packets a rule is for.
@@ -93,6 +95,22 @@ def read(
     return Foreign(ruleset, [index for index, _rule, _line in found], sources)
 
 
+def translating(ip_version: str, table: Table) -> dict[str, tuple[str, int]]:
+    """Return the lines of the rules that translate addresses as packets come in or go through, each with its rule.
+
+    A rule is told by the chain that it is in and the handle by which nft knows it.
+    """
+    words = _Words(ip_version, table)
+    return {
+        f"-A {name(chain_name)} {line}": (chain_name, rule.handle)
+        for chain_name, chain in table.chains.items()
+        if chain.nat != "output"
+        for rule in chain.rules
+        if any(set(statement) & set(NAT) for statement in rule.statements)
+        for line in words.lines(rule.statements)
+    }
+
+
 class _Words:
     """The words of iptables for the rules of one table, for one IP version."""
 
@@ -105,7 +123,7 @@ class _Words:
         found: list[list[str]] = []
         for statement in statements:
             (kind, value), *_rest = statement.items()
-            if kind in ("jump", "goto") or kind in VERDICTS:
+            if kind in ("jump", "goto", *NAT) or kind in VERDICTS:
                 return self._made(found, [self._verdict(statement)])
             if kind == "vmap":
                 return self._mapped(found, value)
@@ -124,7 +142,21 @@ class _Words:
         (kind, value), *_rest = statement.items()
         if kind in ("jump", "goto"):
             return f"{'-j' if kind == 'jump' else '-g'} {name(value['target'])}"
+        if kind in NAT:
+            return self._translation(kind, value or {})
         return f"-j {VERDICTS[kind]}" if kind in VERDICTS else ""
+
+    def _translation(self, kind: str, to: Mapping[str, Any]) -> str:
+        """Return the target of what translates addresses; where to, if it is one port, and no map says which."""
+        if to.get("family", ADDRESSES[self.ip_version]) != ADDRESSES[self.ip_version]:
+            return NEVER
+        ports = (_number(to.get("port")) or "").replace(":", "-")
+        address = to.get("addr", "")
+        if not ports or not isinstance(address, str) or kind not in ("dnat", "redirect"):
+            return f"-j {kind.upper()}"
+        if kind == "redirect":
+            return f"-j REDIRECT --to-ports {ports}"
+        return f"-j DNAT --to-destination {f'[{address}]' if ':' in address else address}:{ports}"
 
     def _mapped(self, found: Sequence[Sequence[str]], vmap: Mapping[str, Any]) -> Iterator[str]:
         """Return the lines of a verdict map, one for each of its values."""

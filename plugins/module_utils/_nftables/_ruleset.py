@@ -36,12 +36,17 @@ class Listed:
 
 @dataclass
 class Chain:
-    """A chain; a base chain has a hook."""
+    """A chain; a base chain has a hook.
+
+    - hook: that of a chain that filters
+    - nat: that of a chain that translates addresses
+    """
 
     hook: str | None = None
     priority: int = 0
     policy: str | None = None
     rules: list[Listed] = field(default_factory=list)
+    nat: str | None = None
 
 
 @dataclass
@@ -82,8 +87,11 @@ def parse(printed: str) -> Tables:
             continue
         table = found.setdefault((of["family"], of["name"] if kind == "table" else of["table"]), Table())
         if kind == "chain":
-            filters = of.get("type") == "filter"
-            table.chains[of["name"]] = Chain(of.get("hook") if filters else None, of.get("prio", 0), of.get("policy"))
+            chain = table.chains[of["name"]] = Chain(None, of.get("prio", 0), of.get("policy"))
+            if of.get("type") == "filter":
+                chain.hook = of["hook"]
+            elif of.get("type") == "nat":
+                chain.nat = of["hook"]
         elif kind == "rule":
             rule = Listed(normal(of["expr"]), of.get("comment"), of.get("handle", 0))
             table.chains[of["chain"]].rules.append(rule)

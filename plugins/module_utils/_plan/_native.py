@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Chains, Desired
@@ -71,6 +71,19 @@ class Part:
 
     chains: dict[str, list[Listed]] = field(default_factory=dict)
     jumps: dict[str, list[tuple[Listed, int]]] = field(default_factory=dict)
+
+
+class Translating(NamedTuple):
+    """Rules that translate addresses.
+
+    - program: whose they are
+    - lines: as iptables-save prints them
+    - told: returns a line as the program prints it
+    """
+
+    program: str
+    lines: Sequence[str]
+    told: Callable[[str], str] = str
 
 
 # By family and name of the table.
@@ -176,28 +189,63 @@ def warnings(sites: Sites, parts: Parts, printed: Callable[[str], str]) -> list[
     ]
     if len(found) > NAMED:
         named.append(Finding("more-rules-before-jump", program="nft", number=len(found) - NAMED))
-    return named + _marks(sites.desired, sites.tables, printed)
+    return named + _tracking(sites.desired, sites.tables, printed)
 
 
-def _marks(desired: Desired, tables: Tables, printed: Callable[[str], str]) -> list[Finding]:
-    """Return a warning for each foreign rule that may be for FTP and touches our bits of the connection mark."""
+def _others(tables: Tables) -> Iterator[tuple[str, str, Table]]:
+    """Return the tables, by family and name, that are neither ours nor those of iptables."""
+    for (family, name), table in tables.items():
+        if not is_own(name) and not _of_iptables(family, name, table):
+            yield family, name, table
+
+
+def _tracking(desired: Desired, tables: Tables, printed: Callable[[str], str]) -> list[Finding]:
+    """Return a warning for each foreign rule that touches our bits of FTP's marks, or leaves FTP untracked."""
     ours_bits = desired.options.control_bit | desired.options.closed_bit
     found = []
-    for (family, name), table in tables.items():
-        if is_own(name) or _of_iptables(family, name, table):
-            continue
+    for family, name, table in _others(tables):
         for chain_name, chain in table.chains.items():
             for rule in _foreign(chain):
+                untracked = _before_tracking(chain) and any("notrack" in statement for statement in rule.statements)
                 uses = [(writes, bits) for writes, bits in map(_mark_of, rule.statements) if bits & ours_bits]
-                if uses and _is_for_ftp(desired, family, table, rule):
-                    writes, bits = uses[0]
-                    text = _printed_rule(rule.handle, printed(f"{family} {name} {chain_name}").splitlines())
-                    cure = "let it keep these bits" if writes else "let it ask for other bits only"
-                    if bits != ALL:
-                        cure += ", or set ftp_connmark to two bits that it does not use"
-                    of = {"program": "nft", "table": f"{family} {name}", "bits": ours_bits, "rule": text, "cure": cure}
-                    found.append(Finding("connmark-written" if writes else "connmark-read", **of))
+                if not (uses or untracked) or not _is_for_ftp(desired, family, table, chain, rule):
+                    continue
+                text = _printed_rule(rule.handle, printed(f"{family} {name} {chain_name}").splitlines())
+                of: dict[str, Any] = {"program": "nft", "table": f"{family} {name}", "rule": text}
+                if untracked:
+                    found.append(Finding("rule-before-helper", **of))
+                    continue
+                writes, bits = uses[0]
+                cure = "let it keep these bits" if writes else "let it ask for other bits only"
+                if bits != ALL:
+                    cure += ", or set ftp_connmark to two bits that it does not use"
+                of |= {"bits": ours_bits, "cure": cure}
+                found.append(Finding("connmark-written" if writes else "connmark-read", **of))
     return found
+
+
+def _before_tracking(chain: Chain) -> bool:
+    """Tell whether packets may meet a chain before the kernel knows which connection they belong to."""
+    return not chain.hook or (chain.hook in ("prerouting", "output") and chain.priority < CONNTRACK)
+
+
+def translating(ip_version: str, tables: Tables, printed: Callable[[str], str]) -> Translating:
+    """Return the foreign rules that translate addresses.
+
+    :arg printed: returns what C(nft --stateless --handle list chain) prints of a chain
+    """
+    lines = {
+        line: (f"{family} {name} {chain}", handle)
+        for family, name, table in _others(tables)
+        if ip_version in FAMILIES[family]
+        for line, (chain, handle) in _nft.translating(ip_version, table).items()
+    }
+
+    def told(line: str) -> str:
+        chain, handle = lines[line]
+        return _printed_rule(handle, printed(chain).splitlines())
+
+    return Translating("nft", list(lines), told)
 
 
 def _mark_of(statement: Mapping[str, Any]) -> tuple[bool, int]:
@@ -220,14 +268,15 @@ def _mask(left: object) -> int:
     return sides[1] if sides and sides[0] == MARK and isinstance(sides[1], int) else 0
 
 
-def _is_for_ftp(desired: Desired, family: str, table: Table, rule: Listed) -> bool:
-    """Tell whether the conditions of a rule may be true for a packet of FTP."""
+def _is_for_ftp(desired: Desired, family: str, table: Table, chain: Chain, rule: Listed) -> bool:
+    """Tell whether the conditions of a rule may be true for a packet of FTP that gets to its chain."""
     conditions = [each for each in rule.statements if next(iter(each)) in ("match", "limit")]
     alone = [Listed([*conditions, {"accept": None}])]
     # Its conditions may name sets, and lead to no chain.
     sets, base = Table(sets=table.sets), Chain("input")
     for ip_version in FAMILIES[family]:
-        hooks = list(dict.fromkeys(jump.chain for jump in desired.rules[ip_version].jumps if jump.table == "filter"))
+        passed = [jump.chain for jump in desired.rules[ip_version].jumps if jump.table == "filter"]
+        hooks = [hook for hook in dict.fromkeys(passed) if hook in HOOKS.get(str(chain.hook), passed)]
         read = _nft.read(ip_version, sets, ("", base), alone, hooks)
         site = Site(desired, ip_version, read.ruleset)
         if any(site.reader("filter", hook).walk(read.ruleset.chain("filter", hook)).accepts for hook in hooks):

@@ -129,7 +129,7 @@ class Site:
             reader = self.reader("raw", chain)
             for line, (maybe, _surely) in self._met("raw", chain).tracks.items():
                 if maybe & self._tracked(reader, line):
-                    found[line] = Finding("rule-before-helper", program=program, rule=line)
+                    found[line] = Finding("rule-before-helper", program=program, table="raw", rule=line)
         for table in ("raw", "mangle"):
             for chain in HOOKS[table]:
                 for line in self._met(table, chain).drops:

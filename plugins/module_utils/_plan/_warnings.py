@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
@@ -18,6 +18,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreig
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, clauses, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset, covers
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _boot, _marks
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan._native import Translating
 
 # RFC 4861, section 4.
 NEIGHBOUR = {"135": "solicitations", "136": "advertisements"}
@@ -34,11 +35,16 @@ LEAVING = ("timeout_fin_wait", "timeout_close")
 
 
 def warnings(
-    options: Options, current: Mapping[str, Ruleset], servers: Sequence[Server], root: str = "/"
+    options: Options,
+    current: Mapping[str, Ruleset],
+    servers: Sequence[Server],
+    root: str = "/",
+    native: Callable[[str], Translating] = lambda _ip_version: Translating("nft", ()),
 ) -> list[Finding]:
     """Return the warnings for a host, each naming the rule or the setting.
 
     :arg servers: those that the host itself runs
+    :arg native: returns what native nftables rules translate of an IP version
     """
     if options.state == "absent":
         return []
@@ -49,8 +55,12 @@ def warnings(
             if ip_version == "ipv6":
                 found += _neighbours(options, ruleset)
             if options.side == "gateway":
-                found += _gateway(options, ip_version, ruleset, root)
-            found += _sent_on(options, ip_version, ruleset, root)
+                found += _forwarding(ip_version, root)
+            chains = {name: lines for name, lines in ruleset.tables.get("nat", {}).items() if name != "OUTPUT"}
+            lines = [line for chain in chains.values() for line in chain]
+            for translating in (Translating(PROGRAMS[ip_version], lines), native(ip_version)):
+                found += _translated(options, translating, root)
+                found += _sent_on(options, translating, root)
     found += _tracking(root)
     systemd = Path(root, _boot.SYSTEMD).is_dir()
     if options.persistent and not systemd and not Path(root, _boot.PLUGINS).is_dir():
@@ -113,35 +123,39 @@ def _neighbours(options: Options, ruleset: Ruleset) -> list[Finding]:
     return found
 
 
-def _gateway(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[Finding]:
-    """Warn of forwarding that is off, and of NAT that the inputs do not speak of."""
+def _forwarding(ip_version: str, root: str) -> list[Finding]:
+    """Warn of forwarding that is off on a gateway."""
+    if _host.setting(f"proc/sys/{FORWARDING[ip_version]}", root) != "0":
+        return []
+    return [Finding("forwarding-off", ip_version=ip_version, setting=FORWARDING[ip_version].replace("/", "."))]
+
+
+def _translated(options: Options, rules: Translating, root: str) -> list[Finding]:
+    """Warn of NAT on a gateway of which the inputs do not speak."""
+    if options.side != "gateway":
+        return []
     found = []
-    if _host.setting(f"proc/sys/{FORWARDING[ip_version]}", root) == "0":
-        name = FORWARDING[ip_version].replace("/", ".")
-        found.append(Finding("forwarding-off", ip_version=ip_version, setting=name))
-    lines = [line for chain in ruleset.tables.get("nat", {}).values() for line in chain]
-    translating = [line for line in lines if target_of(line) in ("DNAT", "SNAT", "MASQUERADE", "NETMAP")]
+    translating = [line for line in rules.lines if target_of(line) in ("DNAT", "SNAT", "MASQUERADE", "NETMAP")]
     if translating and not options.nat and not _host.nat_helper_ready(_host.NAT_HELPER, _host.release(), root):
-        facts = {"program": PROGRAMS[ip_version], "module": _host.NAT_HELPER, "rule": translating[0]}
+        facts = {"program": rules.program, "module": _host.NAT_HELPER, "rule": rules.told(translating[0])}
         found.append(Finding("nat-without-helper", **facts))
-    for line in lines:
+    for line in rules.lines:
         before = next((clause.values[0] for clause in clauses(line) if clause.option == "--dport"), None)
         # --to-destination 192.0.2.1:21 or [2001:db8::1]:21
         after = re.search(r" --to-destination (?:\[.*\]|[^:\s]*):(\d+)\b", line)
         if before in options.control_ports and after and after.group(1) not in options.control_ports:
-            facts = {"program": PROGRAMS[ip_version], "port": before, "to": after.group(1), "rule": line}
+            facts = {"program": rules.program, "port": before, "to": after.group(1), "rule": rules.told(line)}
             found.append(Finding("port-sent-on", **facts, chain="FORWARD"))
     return found
 
 
-def _sent_on(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> list[Finding]:
+def _sent_on(options: Options, rules: Translating, root: str) -> list[Finding]:
     """Warn where a server's host sends a control port to another one of its own, of which the inputs do not speak."""
     if options.side != "server":
         return []
     found = []
     own = ["", *_host.addresses(root)]
-    chains = {name: lines for name, lines in ruleset.tables.get("nat", {}).items() if name != "OUTPUT"}
-    for line in (line for lines in chains.values() for line in lines):
+    for line in rules.lines:
         to = re.search(r" -j (?:REDIRECT --to-ports |DNAT --to-destination ([\d.]*):)(\d+(?:-\d+)?)\b", line)
         if to is None or (to[1] or "") not in own or to[2] in options.control_ports:
             continue
@@ -150,6 +164,6 @@ def _sent_on(options: Options, ip_version: str, ruleset: Ruleset, root: str) -> 
         before = next((port for port in ports if port in options.control_ports), None)
         here = any(covers(words.get("-i", "+"), interface, negated=False) for interface in options.interfaces)
         if before and here and words.get("-p") == "tcp":
-            facts = {"program": PROGRAMS[ip_version], "port": before, "to": to[2], "rule": line}
+            facts = {"program": rules.program, "port": before, "to": to[2], "rule": rules.told(line)}
             found.append(Finding("port-sent-on", **facts, chain="INPUT"))
     return found
