@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
-from lab.ftp import BLOCKED_SECONDS, SECONDS
+from lab.ftp import BLOCKED_SECONDS, SECONDS, address
 from lab.hosts import LOOK
 from lab.kinds import EGRESS, quoted, state
-from lab.sockets import reaches
 from lab.verdict import check
 from program import BEHIND, CLIENT, LAB, SERVER, ZONED, Program
 
@@ -107,7 +106,8 @@ def test_service_of_a_zone_is_left_over_and_lets_in_more_than_the_inputs(firewal
     for change, there in ((r"s|^  <interface|  <service name=\"ftp\"/>\n&|", True), ('/name="ftp"/d', False)):
         firewalld.run(f"sed -i '{change}' {zone}", "firewall-cmd --reload")
         assert ("ftp" in firewalld.run("firewall-cmd --zone=public --list-services").split()) is there
-        assert reaches(CLIENT, host.shell, 4, 21) is there
+        knock = f"timeout 3 bash -c '< /dev/tcp/{address(host.shell, 4)}/21'"
+        assert (CLIENT.run(knock).rc == 0) is there
         _code, lines = check(LAB, host.name, **inputs)
         assert (told in lines) is there
 
