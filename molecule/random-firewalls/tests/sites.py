@@ -190,7 +190,7 @@ class Site:
             }[side]
         sources = [20] if mode == "active" else CLIENT_PORTS
         addresses = ADDRESSES[called]
-        found = self.hosts[caller].call("reach", list(addresses.values()), [40000, 50050, 60000], 1.5, sources)
+        found = self.hosts[caller].call("reach", list(addresses.values()), [40000, 50050, 60000], 4, sources)
         return "".join(
             str(version) for version, address in addresses.items() if any(f"{address} " in to for to in found)
         )

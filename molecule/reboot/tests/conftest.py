@@ -1,4 +1,4 @@
-"""The virtual machines, each led through its stages at the same time, and a table of what was seen."""
+"""The virtual machines, each led through its stages, two at a time, and a table of what was seen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FUTURES: dict[str, Future[Life]] = {}
 @pytest.fixture(scope="session")
 def lives() -> Iterator[dict[str, Future[Life]]]:
     """What becomes of each machine."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(max_workers=2) as pool:
         FUTURES.update({name: pool.submit(live, name) for name in NAMES})
         yield FUTURES
 
