@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from lab.ftp import BLOCKED_SECONDS, OPERATIONS, WAYS, transfers
-from lab.hosts import Host
+from lab.hosts import FOREIGN, Host
 from lab.kinds import quoted
 from lab.sockets import listener, reaches
 from lab.verdict import check, tried
@@ -41,6 +41,13 @@ RECIPES: list[tuple[str, str, str]] = [
     ("-t filter", "-A INPUT -p tcp -m multiport --dports 21,22 -j ACCEPT", "ftp-port-among-others"),
     ("-t filter", "-A INPUT -p tcp -m tcp --dport 40000:50000 -j ACCEPT", "passive-ports-open"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files(ftp: Host) -> None:
+    """Have the files that the role leaves without inputs, whatever tests before have made of them."""
+    ftp.load(FOREIGN)
+    ftp.role()
 
 
 @pytest.fixture
@@ -76,7 +83,7 @@ def test_recipe_is_named_and_does_not_count_as_ill(
         server.shell.check_output(f"iptables {place} {line}")
         said = f"iptables {place} {line}"
     code, lines, found = left(server, tmp_path)
-    assert (code, lines[-1]) == (0, "1 of 1 host is well.")
+    assert (code, lines[-1]) == (0, "1 of 1 host is well."), "\n".join(lines)
     assert set(found) == {name}
     assert said in found[name]["message"]
     assert f"{server.name}: {found[name]['message']}" in lines
