@@ -11,7 +11,7 @@ SIDE := server
 KIND := iptables
 # The longest first, so that none is left alone at the end.
 SCENARIOS := lifecycle legacy mutants matrix active passive default refusals
-PROOF := topologies reboot attacks resilience coexistence random-firewalls check interoperability
+PROOF := topologies reboot attacks resilience coexistence random-firewalls check interoperability containers
 VENV := .venv
 PUBLISH := .cache/publish
 COLLECTION := .cache/ansible_collections/hostfw/conntrack

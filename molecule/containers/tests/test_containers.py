@@ -1,0 +1,199 @@
+"""docs/containers.md: its commands and inputs, with a server whose control port is published, and no other."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pytest
+import yaml
+from lab import PROJECT
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, site, transfers
+from lab.hosts import FOREIGN, Lab
+from lab.kinds import Firewall, nftables, quoted
+
+PAGE = (PROJECT / "docs/containers.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+(INPUTS,) = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
+COMMANDS = [
+    line for language, text in BLOCKS if language == "console" for line in text.replace("\\\n", "").splitlines()
+]
+(SETTINGS,) = (json.loads(text) for language, text in BLOCKS if language == "json")
+LAB = Lab()
+HOST = LAB.host("host")
+CLIENT = LAB.host("client").shell
+UNIT = "hostfw-conntrack-FTP"
+# What a test host lets a container do is not all that docker asks for.
+HERE = {
+    "storage-driver": "vfs",
+    "default-runtime": "here",
+    "runtimes": {
+        "here": {"runtimeType": "io.containerd.runc.v2", "options": {"NoNewKeyring": True, "NoPivotRoot": True}}
+    },
+}
+PODMAN = """
+[containers]
+cgroups = "disabled"
+keyring = false
+[engine]
+events_logger = "file"
+no_pivot_root = true
+[network]
+firewall_driver = "nftables"
+"""
+STORAGE = """
+[storage]
+driver = "vfs"
+runroot = "/run/containers/storage"
+graphroot = "/var/lib/containers/storage"
+"""
+# The image ftp-server: vsftpd and what the tests use to look at it.
+IMAGE = """
+set -eu
+root=$(mktemp -d)
+for name in bin sbin lib lib64; do mkdir -p $root/usr/$name; ln -s usr/$name $root/$name; done
+chmod 755 $root
+programs="$(for name in vsftpd bash sh cat rm wc sha256sum; do command -v $name; done)"
+for file in $programs $(ldd $programs | grep -o '/[^ ]*' | grep -v ':$' | sort -u); do
+  mkdir -p $root${file%/*}
+  cp --dereference $file $root$file
+done
+cp --parents --archive /etc/passwd /etc/group /etc/nsswitch.conf /etc/vsftpd.* /srv/ftp $root
+sed -i s/^background=.*/background=NO/ $root/etc/vsftpd.conf
+mkdir -p $root/var/run/vsftpd/empty $root/tmp
+tar -C $root -c . > /root/ftp-server.tar
+rm -r $root
+"""
+# vsftpd ends where it is process 1 and inherits a process.
+CHANGES = """--change 'ENV PATH=/usr/bin:/usr/sbin' --change 'CMD ["bash", "-c", "vsftpd & wait"]'"""
+
+
+@dataclass
+class Server:
+    """The server in the container, as lab.ftp uses it."""
+
+    engine: str
+
+    def check_output(self, script: str) -> str:
+        """Run a script in it."""
+        return str(HOST.shell.check_output(f"{self.engine} exec ftp sh -c %s", script))
+
+
+@dataclass
+class Engine:
+    """docker or podman.
+
+    - name: its command
+    - others: the foreign rules, as they are to stay
+    """
+
+    name: str
+    others: list[str]
+
+    def run(self, *commands: str) -> None:
+        """Run commands on the host."""
+        for command in commands:
+            done = HOST.shell.run(command)
+            journal = "" if done.rc == 0 else HOST.shell.run("journalctl --no-pager --lines 40").stdout
+            assert done.rc == 0, f"{command}\n{done.stdout}{done.stderr}{journal}"
+
+    def tried(self, seconds: int = SECONDS) -> dict[tuple[Any, str], str | None]:
+        """Try every operation in every way."""
+        return transfers(CLIENT, Server(self.name), product(WAYS, OPERATIONS), seconds, site(HOST.shell))
+
+    def modes(self) -> set[str]:
+        """Return the modes of which something passes."""
+        return {way.mode for (way, _operation), why in self.tried(BLOCKED_SECONDS).items() if why is None}
+
+    def passes(self) -> None:
+        """Check that everything passes."""
+        assert {str(way): why for (way, _operation), why in self.tried().items() if why} == {}
+
+    def rules(self) -> list[str]:
+        """Return the rules of others."""
+        return [line for line in HOST.rules().splitlines() if not re.search(r"\bFTP-|HOSTFW", line)]
+
+    def replace(self) -> None:
+        """Put another container in its place, which has another address."""
+        (run,) = (line for line in COMMANDS if line.startswith(f"{self.name} run "))
+        other = run.replace("--name ftp", "--name other").replace("--publish 21:21", "")
+        self.run(f"{self.name} rm --force ftp", other, run)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image() -> None:
+    """Make the image, once, and stop the server outside of containers."""
+    HOST.shell.check_output(f"rm -f /etc/vsftpd.more; sh -c {shlex.quote(IMAGE)}")
+    HOST.shell.run('kill $(cat /proc/[0-9]*/stat | awk \'$2 == "(vsftpd)" && $3 != "Z" {print $1}\')')
+    HOST.shell.check_output("mount -o remount,rw /proc/sys")
+
+
+def started(name: str) -> Engine:
+    """Start a container by the page's commands."""
+    engine = Engine(name, [])
+    engine.run(f"{name} import {CHANGES} /root/ftp-server.tar ftp-server")
+    engine.run(*(line for line in COMMANDS if line.startswith(f"{name} ")))
+    engine.others = engine.rules()
+    return engine
+
+
+@pytest.fixture(params=[True, False], ids=["with its proxy", "without its proxy"])
+def docker(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """docker, on a host whose own rules drop."""
+    HOST.load(FOREIGN)
+    settings = {**HERE, **SETTINGS, "userland-proxy": request.param}
+    HOST.shell.check_output(f"mkdir -p /etc/docker && {quoted(json.dumps(settings), '/etc/docker/daemon.json')}")
+    HOST.shell.check_output("systemctl start docker")
+    yield started("docker")
+    HOST.shell.run("docker rm --force ftp other; docker network rm ftp; systemctl stop docker docker.socket containerd")
+    HOST.open()
+
+
+def test_one_port_of_a_container_is_enough(docker: Engine) -> None:
+    assert "passive" not in docker.modes()
+    HOST.role(**INPUTS)
+    docker.passes()
+    assert docker.rules() == docker.others
+    assert HOST.role(**INPUTS).changed == 0
+    for event in ("systemctl restart docker", f"systemctl restart {UNIT}"):
+        docker.run(event)
+        docker.passes()
+    docker.replace()
+    docker.passes()
+    HOST.role(**INPUTS)
+    HOST.role(**INPUTS, ftp_state="absent")
+    assert "FTP-" not in HOST.rules()
+    assert "passive" not in {
+        way.mode for (way, _operation), why in docker.tried(BLOCKED_SECONDS).items() if why is None
+    }
+
+
+@pytest.fixture
+def podman() -> Iterator[Engine]:
+    """podman, whose rules are nftables, on a host whose own nftables rules drop."""
+    nftables(HOST, Firewall())
+    HOST.shell.check_output(
+        f"mkdir -p /etc/containers && {quoted(PODMAN, '/etc/containers/containers.conf')} && "
+        f"{quoted(STORAGE, '/etc/containers/storage.conf')}"
+    )
+    yield started("podman")
+    HOST.shell.run("podman rm --force ftp other; podman network rm ftp; nft flush ruleset")
+
+
+def test_one_port_of_a_container_of_podman_is_enough(podman: Engine) -> None:
+    assert podman.modes() == set()
+    HOST.role(**INPUTS)
+    podman.passes()
+    assert HOST.role(**INPUTS).changed == 0
+    podman.run("podman restart ftp")
+    podman.passes()
+    podman.replace()
+    podman.passes()
+    HOST.role(**INPUTS, ftp_state="absent")
+    assert "hostfw" not in HOST.shell.check_output("nft list ruleset")
+    assert podman.modes() == set()
