@@ -24,6 +24,7 @@ HOOKS = {
     "raw": ("PREROUTING", "OUTPUT"),
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
 # How many pieces of a range of ports are looked at.
 PIECES = 64
@@ -130,7 +131,7 @@ class Site:
             for line, (maybe, _surely) in self._met("raw", chain).tracks.items():
                 if maybe & self._tracked(reader, line):
                     found[line] = Finding("rule-before-helper", program=program, table="raw", rule=line)
-        for table in ("raw", "mangle"):
+        for table in ("raw", "mangle", "security"):
             for chain in HOOKS[table]:
                 for line in self._met(table, chain).drops:
                     found.setdefault(line, self._warning(program, table, line))
