@@ -259,6 +259,27 @@ def test_a_drop_that_no_jump_can_undo_is_warned_of(table: str, rule: str, expect
 
 
 @pytest.mark.parametrize(
+    ("table", "chain", "rules", "expected"),
+    [
+        ("mangle", "INPUT", [], True),
+        ("mangle", "PREROUTING", ["-p tcp -m tcp --dport 22 -j ACCEPT"], True),
+        ("mangle", "PREROUTING", ["-p tcp -j ACCEPT"], False),
+        ("mangle", "FORWARD", [], False),
+        ("raw", "OUTPUT", [], True),
+        ("security", "INPUT", [], True),
+    ],
+)
+def test_a_policy_that_drops_in_another_table_is_warned_of(
+    table: str, chain: str, rules: list[str], expected: bool
+) -> None:
+    lines = [f"*{table}", f":{chain} DROP [0:0]", *(f"-A {chain} {rule}" for rule in rules), "COMMIT", ""]
+    current = _ruleset.parse("\n".join(lines), list(_site.HOOKS))
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    assert [finding.facts["rule"] for finding in warnings] == ([f"-P {chain} DROP"] if expected else [])
+
+
+@pytest.mark.parametrize(
     ("chain", "rule", "expected"),
     [
         ("INPUT", "-p tcp -m tcp --dport 1024:65535 -j DROP", True),

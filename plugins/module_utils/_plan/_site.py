@@ -133,8 +133,12 @@ class Site:
                     found[line] = Finding("rule-before-helper", program=program, table="raw", rule=line)
         for table in ("raw", "mangle", "security"):
             for chain in HOOKS[table]:
-                for line in self._met(table, chain).drops:
+                met = self._met(table, chain)
+                for line in met.drops:
                     found.setdefault(line, self._warning(program, table, line))
+                if met.leaves and self.ruleset.policies.get((table, chain)) == "DROP":
+                    line = f"-P {chain} DROP"
+                    found[f"{table} {line}"] = self._warning(program, table, line)
         for line in self._before_the_jumps(after):
             found.setdefault(line, self._warning(program, "filter", line))
         named = list(found.values())
