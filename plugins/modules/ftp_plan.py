@@ -521,7 +521,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
             warn(module, other_variant(module, path))
         if code == 0:
             try:
-                current[ip_version] = _ruleset.parse(out, (*TABLES, "nat"))
+                current[ip_version] = _ruleset.parse(out, (*TABLES, "nat", "security"))
             except ValueError as exc:
                 module.fail_json(msg=f"{program}: {exc}")
         elif asked or "Permission denied" in err:

@@ -138,7 +138,7 @@ def ruleset(*rules: str, table: str = "filter", policy: str = "ACCEPT") -> _rule
     """Read rules as iptables-save prints them."""
     chains = dict.fromkeys(rule.split()[1] for rule in rules)
     heads = [f":{chain} {policy if chain in _site.HOOKS['mangle'] else '-'} [0:0]" for chain in chains]
-    return _ruleset.parse("\n".join([f"*{table}", *heads, *rules, "COMMIT", ""]), ["raw", "mangle", "filter"])
+    return _ruleset.parse("\n".join([f"*{table}", *heads, *rules, "COMMIT", ""]), list(_site.HOOKS))
 
 
 def verdict(of: _options.Options, chain: str, rule: str) -> str:
@@ -253,9 +253,47 @@ def test_ufw_stops_in_its_reject_chain_only() -> None:
 def test_a_drop_that_no_jump_can_undo_is_warned_of(table: str, rule: str, expected: bool) -> None:
     current = ruleset(f"-A PREROUTING {rule}", table=table)
     plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
-    words = f"iptables: a rule in table {table} may drop FTP before it meets the role's: -A PREROUTING {rule}; if so,"
+    words = f"iptables: a rule in table {table} may drop FTP that the role accepts: -A PREROUTING {rule}; if so,"
     warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
     assert warnings == ([f"{words} let it spare FTP"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("table", "chain", "rules", "expected"),
+    [
+        ("mangle", "INPUT", [], True),
+        ("mangle", "PREROUTING", ["-p tcp -m tcp --dport 22 -j ACCEPT"], True),
+        ("mangle", "PREROUTING", ["-p tcp -j ACCEPT"], False),
+        ("mangle", "FORWARD", [], False),
+        ("raw", "OUTPUT", [], True),
+        ("security", "INPUT", [], True),
+    ],
+)
+def test_a_policy_that_drops_in_another_table_is_warned_of(
+    table: str, chain: str, rules: list[str], expected: bool
+) -> None:
+    lines = [f"*{table}", f":{chain} DROP [0:0]", *(f"-A {chain} {rule}" for rule in rules), "COMMIT", ""]
+    current = _ruleset.parse("\n".join(lines), list(_site.HOOKS))
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    assert [finding.facts["rule"] for finding in warnings] == ([f"-P {chain} DROP"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("chain", "rule", "expected"),
+    [
+        ("INPUT", "-p tcp -m tcp --dport 1024:65535 -j DROP", True),
+        ("OUTPUT", "-p tcp -m tcp --sport 21 -j DROP", True),
+        ("INPUT", "-p tcp -m tcp --dport 80 -j DROP", False),
+        ("INPUT", "-p tcp -m tcp --dport 21 -j SECMARK --selctx system_u:object_r:ftpd_packet_t:s0", False),
+        ("FORWARD", "-j DROP", False),
+    ],
+)
+def test_a_drop_in_table_security_is_warned_of(chain: str, rule: str, expected: bool) -> None:
+    current = ruleset(f"-A {chain} {rule}", table="security")
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
+    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    assert [finding.facts["rule"] for finding in warnings] == ([f"-A {chain} {rule}"] if expected else [])
 
 
 @pytest.mark.parametrize(

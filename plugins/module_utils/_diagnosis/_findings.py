@@ -48,8 +48,7 @@ CONFLICTS = {
 WARNINGS = {
     "ignored-conflict": "ftp_ignore_conflicts: {conflict}",
     # foreign rules
-    "rule-before-jump": "{program}: a rule in table {table} may drop FTP before it meets the role's: {rule}; if so, "
-    "{cure}",
+    "rule-before-jump": "{program}: a rule in table {table} may drop FTP that the role accepts: {rule}; if so, {cure}",
     "nftables-rule-before-jump": "nftables: a rule in chain {chain} may drop FTP before it meets the role's: {rule}; "
     "if so, let it spare FTP",
     "more-rules-before-jump": "{program}: {number} rules more may drop FTP",

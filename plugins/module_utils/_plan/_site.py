@@ -24,6 +24,7 @@ HOOKS = {
     "raw": ("PREROUTING", "OUTPUT"),
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
 # How many pieces of a range of ports are looked at.
 PIECES = 64
@@ -130,10 +131,14 @@ class Site:
             for line, (maybe, _surely) in self._met("raw", chain).tracks.items():
                 if maybe & self._tracked(reader, line):
                     found[line] = Finding("rule-before-helper", program=program, table="raw", rule=line)
-        for table in ("raw", "mangle"):
+        for table in ("raw", "mangle", "security"):
             for chain in HOOKS[table]:
-                for line in self._met(table, chain).drops:
+                met = self._met(table, chain)
+                for line in met.drops:
                     found.setdefault(line, self._warning(program, table, line))
+                if met.leaves and self.ruleset.policies.get((table, chain)) == "DROP":
+                    line = f"-P {chain} DROP"
+                    found[f"{table} {line}"] = self._warning(program, table, line)
         for line in self._before_the_jumps(after):
             found.setdefault(line, self._warning(program, "filter", line))
         named = list(found.values())
