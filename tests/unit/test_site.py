@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near, sets_with
@@ -141,6 +142,12 @@ def ruleset(*rules: str, table: str = "filter", policy: str = "ACCEPT") -> _rule
     return _ruleset.parse("\n".join([f"*{table}", *heads, *rules, "COMMIT", ""]), list(_site.HOOKS))
 
 
+def warned(current: _ruleset.Ruleset) -> list[Finding]:
+    """Return the warnings of a host with some rules."""
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
+    return plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+
+
 def verdict(of: _options.Options, chain: str, rule: str) -> str:
     """Return what becomes of a rule of table filter."""
     current = ruleset(f"-A {chain} {rule}".strip(), *CHAINS)
@@ -223,8 +230,7 @@ def test_what_an_earlier_rule_accepts_is_not_warned_of() -> None:
         "-A INPUT -p tcp -m tcp --dport 21 -j ACCEPT",
         "-A INPUT -p tcp -m mark --mark 0x1 -j DROP",
     )
-    plan = _plan.plan(_desired.of(options()), {"ipv4": ruleset(*rules)}, {}, together=True)
-    assert plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"]) == []
+    assert warned(ruleset(*rules)) == []
 
 
 def test_ufw_stops_in_its_reject_chain_only() -> None:
@@ -251,10 +257,8 @@ def test_ufw_stops_in_its_reject_chain_only() -> None:
     ],
 )
 def test_a_drop_that_no_jump_can_undo_is_warned_of(table: str, rule: str, expected: bool) -> None:
-    current = ruleset(f"-A PREROUTING {rule}", table=table)
-    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
     words = f"iptables: a rule in table {table} may drop FTP that the role accepts: -A PREROUTING {rule}; if so,"
-    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    warnings = warned(ruleset(f"-A PREROUTING {rule}", table=table))
     assert warnings == ([f"{words} let it spare FTP"] if expected else [])
 
 
@@ -273,9 +277,7 @@ def test_a_policy_that_drops_in_another_table_is_warned_of(
     table: str, chain: str, rules: list[str], expected: bool
 ) -> None:
     lines = [f"*{table}", f":{chain} DROP [0:0]", *(f"-A {chain} {rule}" for rule in rules), "COMMIT", ""]
-    current = _ruleset.parse("\n".join(lines), list(_site.HOOKS))
-    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
-    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    warnings = warned(_ruleset.parse("\n".join(lines), list(_site.HOOKS)))
     assert [finding.facts["rule"] for finding in warnings] == ([f"-P {chain} DROP"] if expected else [])
 
 
@@ -290,9 +292,7 @@ def test_a_policy_that_drops_in_another_table_is_warned_of(
     ],
 )
 def test_a_drop_in_table_security_is_warned_of(chain: str, rule: str, expected: bool) -> None:
-    current = ruleset(f"-A {chain} {rule}", table="security")
-    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
-    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    warnings = warned(ruleset(f"-A {chain} {rule}", table="security"))
     assert [finding.facts["rule"] for finding in warnings] == ([f"-A {chain} {rule}"] if expected else [])
 
 
@@ -353,8 +353,7 @@ def test_what_takes_ftp_from_the_helper_is_told(chain: str, rule: str, words: st
 
 def test_many_rules_are_named_in_part() -> None:
     rules = [f"-A INPUT -s 10.{number}.0.0/16 -j DROP" for number in range(12)]
-    plan = _plan.plan(_desired.of(options()), {"ipv4": ruleset(*rules)}, {}, together=True)
-    warnings = plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])
+    warnings = warned(ruleset(*rules))
     assert len(warnings) == 11
     assert warnings[-1] == "iptables: 2 rules more may drop FTP"
 

@@ -167,13 +167,19 @@ def met_narrow_link(server: Any, source: str) -> None:
     assert "mtu 1280" in server.check_output(f"ip route get {source}"), "no packet met the narrow link"
 
 
+def stop(server: Any) -> None:
+    """Stop vsftpd and its sessions, of which some end by themselves."""
+    server.check_output(
+        'kill $(cat /proc/[0-9]*/stat | awk \'$2 == "(vsftpd)" && $3 != "Z" {print $1}\') 2> /dev/null || true'
+    )
+
+
 def configure(server: Any, **settings: str) -> None:
     """Give vsftpd its configuration, with some settings altered."""
     run = server.check_output
     run("cp -n /etc/vsftpd.conf /root/vsftpd.conf && cp /root/vsftpd.conf /etc/vsftpd.conf")
     for name, value in settings.items():
         run(f"sed -i '/^{name}=/d' /etc/vsftpd.conf && echo {name}={value} >> /etc/vsftpd.conf")
-    # Sessions end by themselves, too.
-    run('kill $(cat /proc/[0-9]*/stat | awk \'$2 == "(vsftpd)" && $3 != "Z" {print $1}\') 2> /dev/null || true')
+    stop(server)
     run("while bash -c '</dev/tcp/127.0.0.1/21' 2>/dev/null; do sleep 0.1; done; vsftpd /etc/vsftpd.conf")
     run("until bash -c '</dev/tcp/127.0.0.1/21' 2>/dev/null; do sleep 0.1; done")
