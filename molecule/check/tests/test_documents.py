@@ -75,8 +75,8 @@ def write(folder: Path, block: Block) -> None:
 
 @contextmanager
 def eth1(host: Host) -> Iterator[None]:
-    """Give the host another interface for a while."""
-    host.shell.check_output("ip link add eth1 type veth peer name eth9")
+    """Give the host the other interfaces of the documents for a while."""
+    host.shell.check_output("ip link add eth1 type veth peer name br-ftp")
     yield
     host.shell.check_output("ip link delete eth1")
 
