@@ -72,7 +72,11 @@ class Lab:
 
     @contextmanager
     def made(self) -> Iterator[None]:
-        """Have the hosts made and prepared in the meantime."""
+        """Have the hosts made and prepared in the meantime, unless another run has them."""
+        done = subprocess.run(["docker", "ps", "--format", "{{.Names}}"], stdout=subprocess.PIPE, text=True, check=True)
+        there = " ".join(sorted(set(done.stdout.split()) & set(self.inventory.split(","))))
+        if there:
+            sys.exit(f"Another run has the test hosts {there}. If none has, remove them: docker rm --force {there}")
         self.molecule("destroy")
         try:
             self.molecule("create")
