@@ -438,7 +438,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _options, _servers
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options, _servers
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, TABLES, Desired
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import (
@@ -858,7 +858,7 @@ def main() -> None:
     networks = near(module, current) if wanted else None
     firewalld_runs = wanted and _gates.firewalld()
     zones = read_zones(module, tables) if firewalld_runs else None
-    desired, share = _gates.share(options, current, tables, networks, by_firewalld=zones is not None)
+    desired, share = _gates.share(_desired.of(options), current, tables, networks, by_firewalld=zones is not None)
     load = modules_to_load(module, options) if wanted else []
     add_packages(module, share.iptables, packages, load, by_firewalld=zones is not None)
     plan = _plan.plan(

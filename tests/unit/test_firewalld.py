@@ -220,7 +220,7 @@ def test_reload_where_it_is_needed(chains: list[str], wanted: list[int], changed
 def test_firewalld_needs_no_iptables() -> None:
     options = desired(**PASSIVE).options
     tables = {_firewalld.TABLE: Table()}
-    wanted, share = _gates.share(options, {}, tables, None, by_firewalld=True)
+    wanted, share = _gates.share(_desired.of(options), {}, tables, None, by_firewalld=True)
     assert not share.iptables.any
     assert list(share.own) == [("ip", "hostfw-FTP"), ("ip6", "hostfw-FTP")]
     assert share.names == ["firewalld"]
@@ -233,7 +233,7 @@ def test_firewalld_needs_no_iptables() -> None:
 def test_helper_and_guard_are_not_among_the_rules_of_iptables_that_a_reload_takes_away() -> None:
     options = desired(**PASSIVE).options
     current = {"ipv4": _ruleset.parse("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", ["filter"])}
-    _wanted, share = _gates.share(options, current, {_firewalld.TABLE: Table()}, None, by_firewalld=True)
+    _wanted, share = _gates.share(_desired.of(options), current, {_firewalld.TABLE: Table()}, None, by_firewalld=True)
     assert share.names == ["iptables", "firewalld"]
     assert list(share.own) == [("ip", "hostfw-FTP"), ("ip6", "hostfw-FTP")]
     assert {rule.table for rule in share.iptables.rules["ipv4"].all} == {"filter"}

@@ -248,7 +248,7 @@ def test_jump_before_routing_asks_for_no_mark() -> None:
 def test_where_a_gate_cannot_tell_who_is_live_the_guard_drops_the_others() -> None:
     tables = _ruleset.parse(printed("t_prepol"))
     options = desired(tls=True, passive_ports="50000:50099", mode="passive", ip_versions=["ipv4"]).options
-    wanted, share = _gates.share(options, {}, tables, None)
+    wanted, share = _gates.share(_desired.of(options), {}, tables, None)
     assert [rule.comment for rule in wanted.rules["ipv4"].inside if rule.jump == "DROP"] == [
         "hostfw.conntrack: FTPS passive data connection to ports 50000-50099: nobody who is live"
     ]

@@ -29,7 +29,7 @@ def planned(text: str, **inputs: object) -> _plan.Plan:
     """Return what is to be done to what nft printed."""
     options = _options.parse({**DEFAULTS, **INPUTS, **inputs}, ["lo", "eth0", "eth1"], ["eth0"])
     tables = _ruleset.parse(text)
-    _wanted, share = _gates.share(options, {}, tables, None)
+    _wanted, share = _gates.share(_desired.of(options), {}, tables, None)
     plan = _plan.plan(share.iptables, {}, {}, together=True)
     plan.add_native(options.prefix, tables, share.own, share.parts)
     return plan
@@ -101,7 +101,7 @@ def test_rollback_gives_back_what_was_there(version: str, was: str, now: str) ->
 def test_what_comes_back_at_boot(version: str) -> None:
     options = _options.parse({**DEFAULTS, **INPUTS}, ["lo", "eth0", "eth1"], ["eth0"])
     tables = _ruleset.parse(printed(version, "before"))
-    _wanted, share = _gates.share(options, {}, tables, None)
+    _wanted, share = _gates.share(_desired.of(options), {}, tables, None)
     chain = tables["inet", "filter"].chains["output"]
     handle = chain.rules[-1].handle
     listing = f'table inet filter {{\n\t\tcounter log prefix "x " reject # handle {handle}\n}}\n'
@@ -148,7 +148,7 @@ def test_ports_that_touch_are_one_range_as_nft_prints_it() -> None:
         ["lo", "eth0"],
         ["eth0"],
     )
-    _wanted, share = _gates.share(options, {}, _ruleset.parse(printed(VERSIONS[0], "before")), None)
+    _wanted, share = _gates.share(_desired.of(options), {}, _ruleset.parse(printed(VERSIONS[0], "before")), None)
     jumps = [rule.text for rule in share.own["ip", "hostfw-FTP"].chains["OUTPUT"].rules]
     assert [rule.partition(" counter ")[0] for rule in jumps if "FTP-CONTROL" in rule] == [
         'oifname "eth0" tcp sport 20-21'

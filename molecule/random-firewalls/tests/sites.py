@@ -125,7 +125,7 @@ class Site:
         }
         tables = _nftables.parse(self.of_nftables())
         near = Near(NEAR, sets_with(NEAR, self.site.run("ipset list")))
-        desired, share = _gates.share(chosen, current, tables, near)
+        desired, share = _gates.share(_desired.of(chosen), current, tables, near)
         plan = _plan.plan(share.iptables, current, {}, together=False, near=near, sites=share.sites)
         plan.add_native(chosen.prefix, tables, share.own, share.parts)
         plan.conflicts += _gates.conflicts(desired, share.gates, firewalld_drops=False)

@@ -21,7 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _flows
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import (
     ANY,
     FTP_DATA,
@@ -30,11 +32,8 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows impor
     UNPRIVILEGED,
     Ends,
     Flow,
-    control_flows,
-    data_flows,
+    Flows,
     direction,
-    ends,
-    live_flows,
     other,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
@@ -189,10 +188,12 @@ class Rules:
 class Desired:
     """What an instance is to have on a host.
 
+    - flows: what is to pass, by IP version
     - rules: by IP version
     """
 
     options: Options
+    flows: Mapping[str, Flows]
     rules: Mapping[str, Rules]
 
     @property
@@ -220,6 +221,15 @@ class Desired:
         """Return the position of a jump; that which is asked for counts in table filter."""
         return self.options.position if jump.table == "filter" else "auto"
 
+    def opened(self, ip_version: str) -> list[tuple[Flow, Ends]]:
+        """Return the connections that no helper announces, each with between whom, for a gate that asks for no more."""
+        flows = self.flows[ip_version]
+        return list(product(flows.control + flows.live, flows.between))
+
+    def with_open_ports(self) -> Desired:
+        """Return the same where a gate cannot tell who is live: the guard drops the data connections of others."""
+        return of(self.options, open_ports=True)
+
 
 def of(options: Options, *, open_ports: bool = False) -> Desired:
     """Return what an instance is to have; of what is absent, nothing.
@@ -227,31 +237,18 @@ def of(options: Options, *, open_ports: bool = False) -> Desired:
     :arg open_ports: whether a gate accepts the data connections that no helper announces from anybody, as it cannot
         tell who is live; the guard then drops those of others
     """
+    passing = {ip_version: _flows.of(options, ip_version) for ip_version in IP_VERSIONS}
     rules = {ip_version: Rules() for ip_version in IP_VERSIONS}
     for ip_version in rules:
-        if ends(options, ip_version):
+        flows = passing[ip_version]
+        if flows.between:
             parts = (
-                _inside(options, ip_version, open_ports=open_ports),
-                _guard(options, ip_version),
-                _jumps(options, ip_version),
+                _inside(options, flows, ip_version, open_ports=open_ports),
+                _guard(options, flows),
+                _jumps(options, flows, ip_version),
             )
             rules[ip_version] = Rules(*map(tuple, parts))
-    return Desired(options, rules)
-
-
-def nothing(options: Options) -> Desired:
-    """Return what an instance is to have of iptables where it needs nothing of it."""
-    return Desired(options, {ip_version: Rules() for ip_version in IP_VERSIONS})
-
-
-def accepting(desired: Desired) -> Desired:
-    """Return what an instance is to have of iptables where helper, guard and live addresses are elsewhere."""
-    rules = {}
-    for ip_version, found in desired.rules.items():
-        inside = [replace(rule, live_set=None, live_end=None) for rule in found.inside if rule.table == "filter"]
-        jumps = tuple(jump for jump in found.jumps if jump.table == "filter")
-        rules[ip_version] = Rules(tuple(dict.fromkeys(inside)), jumps=jumps)
-    return Desired(desired.options, rules)
+    return Desired(options, passing, rules)
 
 
 def sent(rule: Rule, ends: Ends, sender: str) -> Rule:
@@ -280,15 +277,14 @@ def accept(options: Options, flow: Flow, sender: str, *, data: bool = False, end
     return sent(rule, ends, sender)
 
 
-def _inside(options: Options, ip_version: str, *, open_ports: bool) -> list[Rule]:
+def _inside(options: Options, flows: Flows, ip_version: str, *, open_ports: bool) -> list[Rule]:
     """Return the rules inside the chains that are ours alone."""
-    between = ends(options, ip_version)
     found: list[Rule] = []
-    for flow in control_flows(options):
-        found += [_assign(options, flow, each) for each in between]
-        for each in between:
+    for flow in flows.control:
+        found += [_assign(options, flow, each) for each in flows.between]
+        for each in flows.between:
             found += [accept(options, flow, sender, ends=each) for sender in ("client", "server")]
-    for flow in data_flows(options):
+    for flow in flows.data:
         found += [accept(options, flow, sender, data=True) for sender in ("client", "server")]
     chains = Chains(options.prefix)
     for sender in SENDERS[options.side]:
@@ -300,13 +296,13 @@ def _inside(options: Options, ip_version: str, *, open_ports: bool) -> list[Rule
             helper=HELPER,
             comment=f"{OURS}data connections of the {HELPER} helper",
         )
-        found += [sent(jump, each, sender) for each in between]
-    for flow in live_flows(options, ip_version):
+        found += [sent(jump, each, sender) for each in flows.between]
+    for flow in flows.live:
         found += _live(options, flow, ip_version)
     found += _icmp(options, ip_version)
-    found += _marking(options, ip_version)
-    found += _closing(options, ip_version) if open_ports else []
-    found += _let_in(options)
+    found += _marking(options, flows, ip_version)
+    found += _closing(options, flows) if open_ports else []
+    found += _let_in(options, flows)
     return list(dict.fromkeys(found))
 
 
@@ -329,7 +325,7 @@ def _assign(options: Options, flow: Flow, ends: Ends) -> Rule:
     return sent(rule, known, "client")
 
 
-def _marking(options: Options, ip_version: str) -> list[Rule]:
+def _marking(options: Options, flows: Flows, ip_version: str) -> list[Rule]:
     """Return the rules that mark our control connections, and the data connections that no helper announces."""
     chains, mark = Chains(options.prefix), marks(options)
     found = []
@@ -337,20 +333,20 @@ def _marking(options: Options, ip_version: str) -> list[Rule]:
         words = f"{OURS}{'FTPS' if options.tls else 'public address:'} data connections that were let in"
         found.append(Rule("mangle", chains.marking, "RETURN", words, connmark=mark.let_in))
     for ports in groups(options.control_ports):
-        found += _marking_control(options, ip_version, ports)
-    for flow in live_flows(options, ip_version):
+        found += _marking_control(options, flows, ip_version, ports)
+    for flow in flows.live:
         senders = flow.opened_by, flow.opened_by, other(flow.opened_by)
         for rule, sender in zip(_live(options, flow, ip_version), senders):
             let_in = replace(rule, table="mangle", chain=chains.marking, jump="CONNMARK", set_connmark=mark.let_in)
             # Not a control connection, whose port may be among the passive ports.
-            found += [sent(replace(let_in, connmark=mark.none), each, sender) for each in ends(options, ip_version)]
+            found += [sent(replace(let_in, connmark=mark.none), each, sender) for each in flows.between]
     return [*found, *_entry(options, "client"), *_entry(options, "server")]
 
 
-def _closing(options: Options, ip_version: str) -> list[Rule]:
+def _closing(options: Options, flows: Flows) -> list[Rule]:
     """Return the rules that drop the data connections which only live peers may open, of all others."""
     found = []
-    for flow in live_flows(options, ip_version):
+    for flow in flows.live:
         if direction(options, flow.opened_by) == "IN":
             opens = replace(accept(options, flow, flow.opened_by), table="mangle", chain=Chains(options.prefix).marking)
             words = f"{OURS}{flow.words}: nobody who is live"
@@ -360,7 +356,7 @@ def _closing(options: Options, ip_version: str) -> list[Rule]:
     return found
 
 
-def _marking_control(options: Options, ip_version: str, ports: str) -> list[Rule]:
+def _marking_control(options: Options, flows: Flows, ip_version: str, ports: str) -> list[Rule]:
     """Return the rules that mark the control connections to some ports: ours, then closed or live."""
     chains, mark = Chains(options.prefix), marks(options)
     words = f"{OURS}control connection to port{'s' if ',' in ports else ''} {ports.replace(',', ', ')}"
@@ -371,7 +367,7 @@ def _marking_control(options: Options, ip_version: str, ports: str) -> list[Rule
         if _entry(options, end):
             jump = replace(packet, jump=chains.entry(end), ctstate=(), ctdir=way, connmark=mark.control)
             found.append(replace(jump, comment=f"{words}: from where the {end} is"))
-    for each in ends(options, ip_version):
+    for each in flows.between:
         for interface, out in _pairs(options):
             there = replace(packets["client"], in_interface=interface, out_interface=out, set_connmark=mark.control)
             back = replace(packets["server"], in_interface=out, out_interface=interface, set_connmark=mark.control)
@@ -421,7 +417,7 @@ def _pairs(options: Options) -> list[tuple[str | None, str | None]]:
     return [(interface, out) for interface in options.interfaces for out in options.out_interfaces]
 
 
-def _let_in(options: Options) -> list[Rule]:
+def _let_in(options: Options, flows: Flows) -> list[Rule]:
     """Return the rules that let in what the helper announced, unless the control connection has closed."""
     mark = marks(options)
     return [
@@ -432,16 +428,16 @@ def _let_in(options: Options) -> list[Rule]:
             connmark=f"!{mark.closed}",
             set_connmark=mark.let_in,
         )
-        for flow in data_flows(options)
+        for flow in flows.data
         for sender in ("client", "server")
     ]
 
 
-def _guard(options: Options, ip_version: str) -> list[Rule]:
+def _guard(options: Options, flows: Flows) -> list[Rule]:
     """Return the rules in the chains that all instances share: the jumps to ours, and, last in each, the drop."""
     found: dict[str, list[Rule]] = {}
     chains, mark = Chains(options.prefix), marks(options)
-    for each in ends(options, ip_version):
+    for each in flows.between:
         for hook, sender, interface, out in _ways(options):
             words = f"{OURS}FTP {_where(options, interface, out)}: data connections, {sender}"
             jump = Rule("mangle", GUARD[hook], chains.data(direction(options, sender)), words)
@@ -483,10 +479,10 @@ def groups(ports: Iterable[str]) -> list[str]:
     return [",".join(group) for group in found]
 
 
-def server_ports(options: Options, ip_version: str) -> list[str | None]:
+def server_ports(options: Options, flows: Flows) -> list[str | None]:
     """Return the ports, in groups, that the server's end of all that the rules of mangle mark has; None is any."""
     ports = [*options.control_ports]
-    for flow in live_flows(options, ip_version):
+    for flow in flows.live:
         if flow.server_port is None:
             return [None]
         ports.append(flow.server_port)
@@ -527,7 +523,7 @@ def _icmp(options: Options, ip_version: str) -> list[Rule]:
     ]
 
 
-def _jumps(options: Options, ip_version: str) -> list[Rule]:
+def _jumps(options: Options, flows: Flows, ip_version: str) -> list[Rule]:
     """Return the jumps from the built-in chains into ours and those that all instances share."""
     chains, ours = Chains(options.prefix), f"!{marks(options).none}"
     raw: dict[Rule, None] = {}
@@ -548,7 +544,7 @@ def _jumps(options: Options, ip_version: str) -> list[Rule]:
                     words = f"{OURS}FTP {'from' if options.side == 'gateway' else 'on'} {interface or 'any interface'}"
                     assign = replace(assign, chain="PREROUTING", out_interface=None, comment=words)
                 raw[assign] = None
-        for ports in server_ports(options, ip_version):
+        for ports in server_ports(options, flows):
             mark = replace(jump, table="mangle", jump=chains.marking, protocol="tcp")
             if options.side == "gateway":
                 # One for both ends and all interfaces, which the rules behind it tell apart.
@@ -598,13 +594,12 @@ def packets(
 
     :arg some_of: returns some ports of a range, one that is like most of them first
     """
-    options, jumps = desired.options, desired.rules[ip_version].jumps
+    options, jumps, flows = desired.options, desired.rules[ip_version].jumps, desired.flows[ip_version]
     found: dict[Packet, None] = {}
-    flows = control_flows(options) + data_flows(options) + live_flows(options, ip_version)
     for hook, sender, interface, out in _ways(options) if jumps else ():
         if chain not in PASSES[hook]:
             continue
-        for flow in flows:
+        for flow in flows.control + flows.data + flows.live:
             opens = sender == flow.opened_by
             packet = Packet(
                 protocol="tcp",

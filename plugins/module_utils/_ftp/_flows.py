@@ -45,12 +45,35 @@ class Ends:
 ANY = Ends()
 
 
-def control_flows(options: Options) -> list[Flow]:
+@dataclass(frozen=True)
+class Flows:
+    """What is to pass over one IP version.
+
+    - control: the control connections, one for each port
+    - data: the data connections of the modes asked for, as the helper announces them
+    - live: those that no helper announces
+    - between: whom; nobody where the IP version is not asked for
+    """
+
+    control: list[Flow]
+    data: list[Flow]
+    live: list[Flow]
+    between: list[Ends]
+
+
+def of(options: Options, ip_version: str) -> Flows:
+    """Return what is to pass."""
+    data = _data(options)
+    live = _live(options, data) if options.live_over(ip_version) else []
+    return Flows(_control(options), data, live, _ends(options, ip_version))
+
+
+def _control(options: Options) -> list[Flow]:
     """Return the control connections, one for each port."""
     return [Flow(f"control connection to port {port}", "client", "NEW", port, None) for port in options.control_ports]
 
 
-def data_flows(options: Options) -> list[Flow]:
+def _data(options: Options) -> list[Flow]:
     """Return the data connections of the modes asked for, as the helper announces them."""
     flows = []
     if options.active:
@@ -64,13 +87,11 @@ def data_flows(options: Options) -> list[Flow]:
     return flows
 
 
-def live_flows(options: Options, ip_version: str) -> list[Flow]:
+def _live(options: Options, data: list[Flow]) -> list[Flow]:
     """Return the data connections that no helper announces: of FTPS all, to a public address the passive ones."""
-    if not options.live_over(ip_version):
-        return []
     if options.tls:
-        return [replace(flow, words=f"FTPS {flow.words}", opening="NEW") for flow in data_flows(options)]
-    passive = [flow for flow in data_flows(options) if flow.opened_by == "client"]
+        return [replace(flow, words=f"FTPS {flow.words}", opening="NEW") for flow in data]
+    passive = [flow for flow in data if flow.opened_by == "client"]
     return [replace(flow, words=f"public address: {flow.words}", opening="NEW") for flow in passive]
 
 
@@ -84,7 +105,7 @@ def direction(options: Options, sender: str) -> str:
     return "IN" if sender == SENDERS[options.side][0] else "OUT"
 
 
-def ends(options: Options, ip_version: str) -> list[Ends]:
+def _ends(options: Options, ip_version: str) -> list[Ends]:
     """Return between whom FTP passes over an IP version; nobody where that is not asked for."""
     peers = options.peers.get(ip_version, ()) if options.state == "present" else ()
     if options.side == "client":

@@ -19,14 +19,7 @@ from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import (
-    Ends,
-    Flow,
-    control_flows,
-    ends,
-    live_flows,
-    other,
-)
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import Ends, Flow, other
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset, covers
@@ -111,10 +104,9 @@ def files(desired: Desired, zones: Zones) -> dict[str, str]:
     for path, opener in zip(paths(options.prefix), ("client", "server")):
         rules: dict[str, None] = {}
         for ip_version in IP_VERSIONS:
-            flows = control_flows(options) + live_flows(options, ip_version)
-            for flow in (flow for flow in flows if flow.opened_by == opener):
-                for each in ends(options, ip_version):
-                    rules[_rule(flow, each, ip_version)] = None
+            for flow, between in desired.opened(ip_version):
+                if flow.opened_by == opener:
+                    rules[_rule(flow, between, ip_version)] = None
         if rules:
             where = _where(desired, zones, opener)
             found[path] = POLICY.format(prefix=options.prefix, zones="".join(where), rules="".join(rules))

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Chains, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Chains, Desired, Rules
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Near
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS
@@ -53,33 +52,44 @@ class Share:
 
 
 def share(
-    options: Options, current: Mapping[str, Ruleset], tables: Tables, near: Near | None, *, by_firewalld: bool = False
+    desired: Desired, current: Mapping[str, Ruleset], tables: Tables, near: Near | None, *, by_firewalld: bool = False
 ) -> tuple[Desired, Share]:
-    """Return what an instance is to have on a host, and what each of those who filter is to have of it.
+    """Return what an instance is to have behind these gates, and what each of those who filter is to have of it.
 
+    :arg desired: what it is to have on any host
     :arg current: the rules of iptables of each IP version that can be read
     :arg tables: the tables of nftables
     :arg near: where peers are whom a foreign rule does not ban
     :arg by_firewalld: whether firewalld filters, by nftables
     """
-    desired = _desired.of(options)
     native = _native.Sites(desired, tables, near)
     gates = _native.gates(native)
     if by_firewalld or _native.open_ports(gates, tables):
-        desired = _desired.of(options, open_ports=True)
+        desired = desired.with_open_ports()
     parts = _native.parts(desired, tables, gates)
     sites = {ip_version: Site(desired, ip_version, ruleset, near) for ip_version, ruleset in current.items()}
     by_iptables = [PROGRAMS[ip_version] for ip_version, site in sites.items() if site.filters()]
     names = by_iptables + [f"nftables {gate.family} {gate.table} {gate.chain}" for gate in gates]
     names += ["firewalld"] * by_firewalld
-    found = Share(desired, {}, parts, gates, sites, native, names)
+    iptables = desired
     if (any(native.chains()) or by_firewalld) and not by_iptables:
-        found = Share(_desired.nothing(options), _own.tables(desired), parts, gates, {}, native, names)
+        iptables, sites = replace(desired, rules={ip_version: Rules() for ip_version in desired.rules}), {}
     elif by_firewalld:
-        found = replace(found, iptables=_desired.accepting(desired), own=_own.tables(desired))
-    if not found.iptables.any:
-        _forget_unreadable(options.prefix, current, tables)
-    return desired, found
+        iptables = _accepting(desired)
+    if not iptables.any:
+        _forget_unreadable(desired.options.prefix, current, tables)
+    own = {} if iptables is desired else _own.tables(desired)
+    return desired, Share(iptables, own, parts, gates, sites, native, names)
+
+
+def _accepting(desired: Desired) -> Desired:
+    """Return what an instance is to have of iptables where helper, guard and live addresses are elsewhere."""
+    rules = {}
+    for ip_version, found in desired.rules.items():
+        inside = [replace(rule, live_set=None, live_end=None) for rule in found.inside if rule.table == "filter"]
+        jumps = tuple(jump for jump in found.jumps if jump.table == "filter")
+        rules[ip_version] = Rules(tuple(dict.fromkeys(inside)), jumps=jumps)
+    return replace(desired, rules=rules)
 
 
 def _forget_unreadable(prefix: str, current: Mapping[str, Ruleset], tables: Tables) -> None:
