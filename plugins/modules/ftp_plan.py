@@ -518,7 +518,7 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
             continue
         code, out, err = module.run_command([path])
         if asked:
-            warn(module, other_variant(module, path))
+            warn(module, other_variant(module, path, ip_version))
         if code == 0:
             try:
                 current[ip_version] = _ruleset.parse(out, (*TABLES, "nat", "security"))
@@ -529,13 +529,13 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
     return current, list(dict.fromkeys(packages))
 
 
-def other_variant(module: AnsibleModule, path: str) -> list[Finding]:
+def other_variant(module: AnsibleModule, path: str, ip_version: str) -> list[Finding]:
     """Return a warning where the other variant of iptables holds rules that may drop, too; those of nat cannot."""
     program = Path(path).name
     names = [program.replace("-save", f"-{variant}-save") for variant in ("nft", "legacy")]
     here, other = names if "nft" in Path(path).resolve().name else reversed(names)
     found = module.get_bin_path(other, opt_dirs=_commands.SBIN)
-    if found is None:
+    if found is None or ("legacy" in other and not _host.legacy_tables(ip_version)):
         return []
     _code, out, _err = module.run_command([found])
     ruleset = _ruleset.parse(out, TABLES)

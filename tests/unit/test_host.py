@@ -156,3 +156,12 @@ def test_lists_of_packages_are_stale_with_apt_only(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/debian_version").write_text("12.5\n", encoding="utf-8")
     assert _host.stale_lists(str(tmp_path))
+
+
+def test_tables_of_the_legacy_variant(tmp_path: Path) -> None:
+    net = tmp_path / "proc/net"
+    net.mkdir(parents=True)
+    assert not _host.legacy_tables("ipv4", str(tmp_path))
+    (net / "ip_tables_names").write_text("filter\nnat\n")
+    (net / "ip6_tables_names").write_text("")
+    assert [_host.legacy_tables(ip_version, str(tmp_path)) for ip_version in ("ipv4", "ipv6")] == [True, False]

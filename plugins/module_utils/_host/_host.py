@@ -126,6 +126,11 @@ def setting(path: str, root: str = "/") -> str | None:
         return None
 
 
+def legacy_tables(ip_version: str, root: str = "/") -> bool:
+    """Tell whether the kernel has tables of iptables-legacy, as that itself looks for them."""
+    return bool(setting(f"proc/net/{'ip' if ip_version == 'ipv4' else 'ip6'}_tables_names", root))
+
+
 def module_missing(module: str, release: str, root: str = "/") -> str | None:
     """Return why a kernel module cannot be loaded; None where it can.
 
