@@ -10,3 +10,9 @@ from lab.hosts import Host, Lab
 def servers(lab: Lab) -> list[Host]:
     """The servers, one for each variant of iptables."""
     return [lab.host("server"), lab.host("legacy")]
+
+
+@pytest.fixture(scope="session")
+def sites(servers: list[Host], lab: Lab) -> list[Host]:
+    """The same, and one for each other kind of site."""
+    return [*servers, lab.host("nftables"), lab.host("firewalld")]
