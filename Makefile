@@ -2,6 +2,7 @@
 # make demo: what the role changes, by real transfers, then ftp_check; SIDE=server, client or gateway;
 #   KIND=iptables, nftables or firewalld says who filters.
 # make bench: what it costs, beside firewalld, ufw and a loop of ansible.builtin.iptables; writes docs/benchmarks.md.
+# make compare: the same transfers and attacks through other firewalls; writes docs/comparison.md.
 # make versions: the role with every supported ansible-core, on hosts with Python 3.9, 3.11 and 3.13.
 # make sanity: what Galaxy and ansible-test want; CORES="2.16 2.19" names versions of ansible-core for both.
 # make docs: the documentation as a site, in .cache/docs/build/html.
@@ -21,7 +22,7 @@ MAKEFLAGS += --jobs=3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
 
-.PHONY: test lint unit molecule proof demo interoperability topologies bench versions sanity docs clean engine images
+.PHONY: test lint unit molecule proof demo interoperability topologies compare bench versions sanity docs clean engine images
 
 test: molecule lint unit
 
@@ -66,6 +67,9 @@ demo: $(VENV)/ready images
 # Each writes the page of its name.
 interoperability topologies: $(VENV)/ready images
 	UPDATE_GOLDEN=1 tools/molecule $@
+
+compare: $(VENV)/ready images
+	UPDATE_GOLDEN=1 tools/molecule comparison
 
 # It plans, too, by the collection's own code.
 bench: export PYTHONPATH := $(CURDIR)/.cache
