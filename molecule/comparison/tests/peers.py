@@ -158,7 +158,6 @@ def ufw_told(topology: Topology) -> list[str]:
 
 def start_ufw(host: Host, topology: Topology, told: list[str]) -> None:
     """Enable ufw, with defaults that deny everything."""
-    rules = {"before": 4, "before6": 6}
     commands = [
         """sed -i 's/^IPT_MODULES=.*/IPT_MODULES="nf_conntrack_ftp nf_nat_ftp"/' /etc/default/ufw""",
         "ufw --force reset",
@@ -168,7 +167,7 @@ def start_ufw(host: Host, topology: Topology, told: list[str]) -> None:
         *(command for command in told if command.startswith("ufw")),
     ]
     raw = [line for line in told if not line.startswith("ufw")]
-    for (name, _version), nat in zip(rules.items(), IPTABLES_NAT.get(topology.nat, ("", ""))):
+    for name, nat in zip(("before", "before6"), IPTABLES_NAT.get(topology.nat, ("", ""))):
         tables = ["*raw", *raw, "COMMIT"] * bool(raw) + ["*nat", nat, "COMMIT"] * bool(nat)
         commands += [f"echo {word!r} >> /etc/ufw/{name}.rules" for word in tables]
     run(host, *(f"{command} > /dev/null" if command[:3] == "ufw" else command for command in commands))
@@ -274,7 +273,6 @@ zone {{
 }}
 {more}
 """
-# Sections that a template cannot have twice.
 ZONES = {"server": "public-localhost", "client": "localhost-public", "gateway": "public-internal"}
 FOOMUURI_NAT = {
     "": "",

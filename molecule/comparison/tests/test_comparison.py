@@ -13,10 +13,10 @@ from lab import PROJECT
 from lab.ftp import OPERATIONS, SECONDS, WAYS, Way, stop, transfers
 from lab.topologies import TOPOLOGIES, GatewayLab, Topology
 from peers import NOBODY, PEERS, ROLE, Peer, nothing
-from sessions import STRICT, Session, Shot, client, machines, server, volley
+from sessions import STRICT, Session, client, machines, server, volley
 from sessions import TOPOLOGIES as SIDES
 from sessions import Topology as Side
-from test_attacks import ALL_PORTS, ATTACKS, DEFAULTS, Attack, Case, scan
+from test_attacks import ALL_PORTS, ATTACKS, DEFAULTS, Case, fire, scan
 
 LAB = GatewayLab()
 # How long a connection of an attack may take.
@@ -118,11 +118,6 @@ def guard(peer: Peer, side: Side) -> None:
     side.machine.call("run", IRC)
 
 
-def made(attack: Attack, case: Case) -> bool:
-    """Tell whether an attack can be made on any firewall: IRC is let out by servers only."""
-    return attack.inputs is DEFAULTS and (not attack.setup or case.topology.side == "server")
-
-
 def honest() -> set[Way]:
     """Return the ways by which an honest data connection passes."""
     sessions = []
@@ -138,37 +133,20 @@ def honest() -> set[Way]:
     return {session.way for session, hit in zip(sessions, hits) if hit}
 
 
-def attack(cases: list[Case]) -> dict[Case, bool]:
-    """Make attacks, all at once; tell which came about."""
-    aimed: list[tuple[Case, Shot]] = []
-    sessions = []
-    found = {}
-    for case in cases:
-        try:
-            sessions.append(Session(case.way).greet())
-            aimed.append((case, case.attack.aim(sessions[-1])))
-        except AssertionError:  # noqa: PERF203  # what the firewall does not let through is no way in
-            found[case] = False
-    hits = volley([shot for _case, shot in aimed], ATTACK_SECONDS)
-    for session in sessions:
-        session.close(client, reset=True)
-    return found | {case: hit for (case, _shot), hit in zip(aimed, hits)}
-
-
 @pytest.mark.parametrize("side", SIDES, ids=str)
 @pytest.mark.parametrize("peer", [NOBODY, *PEERS], ids=str)
 def test_attacks(peer: Peer, side: Side) -> None:
     guard(peer, side)
     ways = honest()
     cases = [
-        case
+        Case(side, STRICT, each, way)
         for each in ATTACKS
         for way in WAYS
         if way in ways and way.command in each.commands.split() and side.side in each.sides.split()
-        for case in [Case(side, STRICT, each, way)]
-        if made(each, case)
+        # IRC is let out by servers only.
+        if each.inputs is DEFAULTS and (not each.setup or side.side == "server")
     ]
-    found = attack(cases)
+    found = {case: made.hit for case, made in fire(cases, ATTACK_SECONDS).items()} if cases else {}
     for case, hit in found.items():
         words = WORDS[case.attack.aim]
         MADE.setdefault(peer, Counter())[words] += 1
