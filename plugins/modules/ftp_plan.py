@@ -15,6 +15,8 @@ description:
   - Checks a host once and returns how its current state differs from the desired one, such as the kernel module to
     load, and the rules to add, to move and to remove.
   - It changes nothing. The role P(hostfw.conntrack.ftp#role) carries the plan out.
+  - In an image, a folder that chroot has led it into, it plans the files by which FTP passes when the image boots. What
+    the image will load at boot, it loads in a network namespace of its own, which needs the capability SYS_ADMIN.
   - Bad values and conflicts make it fail.
 requirements:
   - Python 3.9 or newer on the host
@@ -370,6 +372,10 @@ enable:
   elements: str
   returned: success
   sample: [hostfw-conntrack-FTP.service]
+image:
+  description: Whether this is an image, of which only the files count.
+  type: bool
+  returned: success
 gates:
   description: Who drops FTP unless it is let through. A packet must pass all of them.
   type: list
@@ -433,6 +439,7 @@ conflicts:
 import gc
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +451,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options imp
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import (
     _commands,
     _host,
+    _image,
     _instances,
     _stores,
 )
@@ -529,6 +537,13 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
     return current, list(dict.fromkeys(packages))
 
 
+def read_nftables(module: AnsibleModule) -> Tables:
+    """Return the tables of nftables."""
+    text, unseen = _commands.nftables(module)
+    warn(module, unseen)
+    return _nftables.parse(text)
+
+
 def other_variant(module: AnsibleModule, path: str, ip_version: str) -> list[Finding]:
     """Return a warning where the other variant of iptables holds rules that may drop, too; those of nat cannot."""
     program = Path(path).name
@@ -577,13 +592,8 @@ def standing_interfaces(module: AnsibleModule, names: list[str], defaults: list[
 
 
 def of_inputs(module: AnsibleModule, options: Options, current: dict[str, _ruleset.Ruleset]) -> list[Finding]:
-    """Return warnings of inputs that most likely are not what was meant, and of interfaces that are away."""
-    found = [
-        Finding("interface-unmatched" if name.endswith("+") else "interface-away", interface=name)
-        for name in _host.unmatched(options.interfaces + options.out_interfaces, _host.interfaces())
-    ]
-    if options.state == "present" and not module.params["interface"] and not _host.default_interfaces():
-        found.append(Finding("no-default-route"))
+    """Return warnings of inputs that most likely are not what was meant."""
+    found = []
     inputs = [f"ftp_{name}" for name in module.params if name != "role"]
     found += _options.misspelt(module.params["role"]["variables"], [*inputs, "ftp_verify"])
     sides = _instances.sides(options.prefix, current)
@@ -681,18 +691,6 @@ def stop(module: AnsibleModule, conflicts: list[Finding]) -> None:
         module.fail_json(msg=msg, conflicts=[conflict.report() for conflict in conflicts], findings=WARNED)
 
 
-def check_extensions(module: AnsibleModule, desired: Desired) -> None:
-    """Fail where a match or target is missing that the rules need."""
-    lacking: dict[_extensions.Extension, bool] = {}
-    for ip_version, name in PROGRAMS.items():
-        program = module.get_bin_path(name, opt_dirs=_commands.SBIN)
-        rules = desired.rules[ip_version].all
-        if program and rules:
-            lacking.update(_extensions.missing(program, _extensions.needed(rules), module.run_command))
-    if lacking:
-        stop(module, [Finding("extension-missing", error=_extensions.error(list(lacking.items()), _host.release()))])
-
-
 def leave(
     module: AnsibleModule,
     plan: _plan.Plan,
@@ -701,12 +699,17 @@ def leave(
     packages: list[str],
     load: list[str],
     before: Callable[[], dict[str, Any]],
+    *,
+    image: bool,
     **values: object,
 ) -> None:
     """End the module with a plan.
 
     :arg before: returns what the instance has, from which a converged host is spared
     """
+    if image:  # no rule of it is loaded before it boots
+        plan = replace(plan, prepare=[], helper_rules=[], rules=[], finish=[], sets=[])
+        reloads = []
     for command in plan.prepare + plan.finish:
         # It is not there yet where its package is still to be installed.
         command["argv"][0] = module.get_bin_path(command["argv"][0], opt_dirs=_commands.SBIN) or command["argv"][0]
@@ -733,6 +736,7 @@ def leave(
         store=files.store,
         reload=reloads,
         enable=files.enable,
+        image=image,
         diff={"prepared": "".join(f"{line}\n" for line in shown) + plan.diff},
         **values,
     )
@@ -743,14 +747,6 @@ def firewall_cmd(module: AnsibleModule, *arguments: str) -> str:
     path = module.get_bin_path("firewall-cmd", required=True)
     _code, out, _err = module.run_command([path, *arguments])
     return str(out)
-
-
-def read_zones(module: AnsibleModule, tables: Tables) -> _firewalld.Zones | None:
-    """Return the zones of firewalld; nothing where it filters by iptables."""
-    unseen = module.get_bin_path("nft", opt_dirs=_commands.SBIN) is None and not _firewalld.by_iptables()
-    if _firewalld.TABLE not in tables and not unseen:
-        return None
-    return _firewalld.zones(firewall_cmd(module, "--get-active-zones"))
 
 
 def reload(
@@ -786,20 +782,169 @@ def printed(module: AnsibleModule, chain: str) -> str:
     return str(out)
 
 
-def modules_to_load(module: AnsibleModule, options: Options) -> list[str]:
-    """Return the kernel modules that are neither loaded nor built in."""
-    release = _host.release()
-    load = [] if _host.helper_ready(_host.HELPER) else [_host.HELPER]
-    if options.nat and not _host.nat_helper_ready(_host.NAT_HELPER, release):
-        load.append(_host.NAT_HELPER)
-    for name in load:
-        reason = _host.module_missing(name, release)
-        if reason is not None:
-            stop(module, [Finding("helper-missing", module=name, reason=reason)])
-    return load
+@dataclass
+class Running:
+    """What a host that runs says of itself."""
+
+    module: AnsibleModule
+    options: Options = field(init=False)
+    image = False
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether FTP is to pass."""
+        return bool(self.module.params["state"] == "present")
+
+    def addresses(self) -> list[str]:
+        """Return its IPv4 addresses."""
+        return _host.addresses()
+
+    def interfaces(self) -> list[str]:
+        """Return the names of its interfaces."""
+        return _host.interfaces()
+
+    def default_interfaces(self) -> list[str]:
+        """Return the names of those of its default routes."""
+        return _host.default_interfaces()
+
+    def check(self) -> None:
+        """Check the inputs that not every host can do without.
+
+        :raises ValueError: for those that are missing
+        """
+
+    def load_rules(self) -> None:
+        """Let the rules be there that the host has without the role."""
+
+    def systemd(self) -> bool:
+        """Tell whether systemd is in charge of the host."""
+        return Path("/", _boot.SYSTEMD).is_dir()
+
+    def firewalld(self) -> bool:
+        """Tell whether firewalld filters, by whatever backend."""
+        return _gates.firewalld()
+
+    def zones(self, tables: Tables) -> _firewalld.Zones | None:
+        """Return the zones of firewalld; nothing where it filters by iptables."""
+        unseen = self.module.get_bin_path("nft", opt_dirs=_commands.SBIN) is None and not _firewalld.by_iptables()
+        if _firewalld.TABLE not in tables and not unseen:
+            return None
+        return _firewalld.zones(firewall_cmd(self.module, "--get-active-zones"))
+
+    def to_load(self) -> list[str]:
+        """Return the kernel modules that are neither loaded nor built in."""
+        release = _host.release()
+        load = [] if _host.helper_ready(_host.HELPER) else [_host.HELPER]
+        if self.options.nat and not _host.nat_helper_ready(_host.NAT_HELPER, release):
+            load.append(_host.NAT_HELPER)
+        for name in load:
+            reason = _host.module_missing(name, release)
+            if reason is not None:
+                stop(self.module, [Finding("helper-missing", module=name, reason=reason)])
+        return load
+
+    def at_boot(self) -> list[str]:
+        """Return the kernel modules that are to be loaded at boot."""
+        release = _host.release()
+        return [name for name in _host.modules(nat=self.options.nat) if _host.module_missing(name, release) is None]
+
+    def check_extensions(self, desired: Desired) -> None:
+        """Fail where a match or target is missing that the rules need."""
+        lacking: dict[_extensions.Extension, bool] = {}
+        for ip_version, name in PROGRAMS.items():
+            program = self.module.get_bin_path(name, opt_dirs=_commands.SBIN)
+            rules = desired.rules[ip_version].all
+            if program and rules:
+                needed = _extensions.needed(rules)
+                lacking.update(_extensions.missing(program, needed, self.module.run_command))
+        if lacking:
+            error = _extensions.error(list(lacking.items()), _host.release())
+            stop(self.module, [Finding("extension-missing", error=error)])
+
+    def warnings(self) -> list[Finding]:
+        """Return warnings of interfaces that are away."""
+        found = [
+            Finding("interface-unmatched" if name.endswith("+") else "interface-away", interface=name)
+            for name in _host.unmatched(self.options.interfaces + self.options.out_interfaces, self.interfaces())
+        ]
+        if self.wanted and not self.module.params["interface"] and not self.default_interfaces():
+            found.append(Finding("no-default-route"))
+        return found
 
 
-def understand(module: AnsibleModule, addresses: list[str]) -> tuple[Options, list[_servers.Server], str]:
+class Image(Running):
+    """What an image says of the host that it will be."""
+
+    image = True
+
+    def addresses(self) -> list[str]:
+        """Return no address: those are another host's."""
+        return []
+
+    def interfaces(self) -> list[str]:
+        """Return the names of the interfaces that it will have, as far as they are known."""
+        return [*self.module.params["interface"], *self.module.params["out_interface"]]
+
+    def default_interfaces(self) -> list[str]:
+        """Return no interface: those are another host's."""
+        return []
+
+    def check(self) -> None:
+        """Check the inputs without which an image cannot be planned for."""
+        _options.check_image(self.module.params)
+
+    def load_rules(self) -> None:
+        """Load what the image will load when it boots, for this process alone."""
+        try:
+            _image.leave_network()
+        except OSError as exc:
+            stop(self.module, [Finding("image-without-network", error=exc.strerror)])
+        for unit, command in _image.loaders(self.options.restore_after):
+            code, out, err = self.module.run_command(command)
+            if code != 0:
+                stop(self.module, [Finding("image-fails-to-load", unit=unit, error=err.strip() or out.strip())])
+
+    def systemd(self) -> bool:
+        """Tell whether systemd will be in charge of the host."""
+        return _image.has_systemd()
+
+    def firewalld(self) -> bool:
+        """Tell whether firewalld will filter, by whatever backend."""
+        return _image.enabled("firewalld.service")
+
+    def zones(self, _tables: Tables) -> _firewalld.Zones | None:
+        """Return the zones that firewalld's own files give the interfaces; nothing where it will filter by iptables."""
+        if _firewalld.by_iptables():
+            return None
+        path = self.module.get_bin_path("firewall-offline-cmd", required=True)
+        named = [
+            name for name in self.options.interfaces + self.options.out_interfaces if name and not name.endswith("+")
+        ]
+        answers = {name: self.module.run_command([path, f"--get-zone-of-interface={name}"]) for name in named}
+        return _firewalld.Zones({name: out.strip() for name, (code, out, _err) in answers.items() if code == 0})
+
+    def to_load(self) -> list[str]:
+        """Return no kernel module: this kernel is another host's."""
+        return []
+
+    def at_boot(self) -> list[str]:
+        """Return the kernel modules that are to be loaded when the image boots."""
+        loadable, missing = _image.modules(_host.modules(nat=self.options.nat))
+        for name in missing:
+            stop(self.module, [Finding("helper-missing", module=name, reason="no kernel in /lib/modules has it")])
+        return loadable
+
+    def check_extensions(self, desired: Desired) -> None:
+        """Check nothing: the kernel that will boot does not run."""
+
+    def warnings(self) -> list[Finding]:
+        """Return a warning that nothing is loaded yet."""
+        return [Finding("image")] if self.wanted else []
+
+
+def understand(
+    module: AnsibleModule, host: Running, addresses: list[str]
+) -> tuple[Options, list[_servers.Server], str]:
     """Return the options, the FTP servers of the host, and where the passive ports come from.
 
     :arg addresses: those of the host
@@ -807,15 +952,16 @@ def understand(module: AnsibleModule, addresses: list[str]) -> tuple[Options, li
     """
     inputs: dict[str, Any] = module.params
     inputs.update(_options.add(inputs, dict(zip(inputs["role"]["more"], inputs["role"]["more_values"]))))
-    wanted = inputs["state"] == "present"
-    names, defaults = _host.interfaces(), _host.default_interfaces()
-    servers = read_servers(inputs) if wanted and inputs["side"] == "server" else []
+    if host.wanted:
+        host.check()
+    names, defaults = host.interfaces(), host.default_interfaces()
+    servers = read_servers(inputs) if host.wanted and inputs["side"] == "server" else []
     narrow = _servers.narrow(inputs, servers)
     inputs["passive_ports"], source = _servers.passive_ports(inputs, servers)
     inputs["public_address"] = _servers.public_address(inputs, servers, [*addresses, *names])
-    standing = standing_interfaces(module, names, defaults) if wanted else ()
+    standing = standing_interfaces(module, names, defaults) if host.wanted else ()
     options = _options.parse(inputs, names, defaults, _host.local_ports() or _options.HIGH_PORTS, standing)
-    if wanted:
+    if host.wanted:
         _options.check_public_address(options, narrow)
     return options, servers, source
 
@@ -826,26 +972,25 @@ def main() -> None:
     # The process ends before any of this is garbage, and with many rules it would be looked for all the time.
     gc.disable()
     role = module.params["role"]
-    wanted = module.params["state"] == "present"
     asked = module.params["passive_ports"]
-    addresses = _host.addresses()
+    host = Image(module) if _image.is_image() else Running(module)
+    addresses = host.addresses()
     try:
-        options, servers, source = understand(module, addresses)
+        options, servers, source = understand(module, host, addresses)
         instances = _instances.together(role["earlier"], options)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
 
+    host.options = options
+    host.load_rules()
     current, packages = read(module, options)
     sets = read_sets(module, options)
-    text, unseen = _commands.nftables(module)
-    warn(module, unseen)
-    tables = _nftables.parse(text)
+    tables = read_nftables(module)
 
     def before() -> dict[str, Any]:
         return _plan.snapshot(options.prefix, current, sets, tables) | {"files": _boot.read(options.prefix)}
 
-    systemd = Path("/", _boot.SYSTEMD).is_dir()
-    plugins = Path("/", _boot.PLUGINS).is_dir()
+    systemd, plugins = host.systemd(), Path("/", _boot.PLUGINS).is_dir()
     stores = _stores.read()
     # Without the program, there is no set to keep.
     kept = _stores.sets(options.prefix, stores) if module.get_bin_path("ipset", opt_dirs=_commands.SBIN) else []
@@ -854,12 +999,13 @@ def main() -> None:
         needed = _boot.sets_files(options.prefix, kept, systemd=systemd, plugins=plugins)
         files = _boot.changes(options.prefix, {**needed, **role["undo"]["files"]}, systemd=systemd)
         had = [path for path in _firewalld.paths(options.prefix) if path in role["undo"]["files"]]
-        leave(module, plan, files, reload(module, options.prefix, had, files, tables, {}), [], [], before)
-    networks = near(module, current) if wanted else None
-    firewalld_runs = wanted and _gates.firewalld()
-    zones = read_zones(module, tables) if firewalld_runs else None
+        reloads = reload(module, options.prefix, had, files, tables, {})
+        leave(module, plan, files, reloads, [], [], before, image=host.image)
+    networks = near(module, current) if host.wanted else None
+    by_firewalld = host.wanted and host.firewalld()
+    zones = host.zones(tables) if by_firewalld else None
     desired, share = _gates.share(_desired.of(options), current, tables, networks, by_firewalld=zones is not None)
-    load = modules_to_load(module, options) if wanted else []
+    load = host.to_load() if host.wanted else []
     add_packages(module, share.iptables, packages, load, by_firewalld=zones is not None)
     plan = _plan.plan(
         share.iptables,
@@ -872,10 +1018,11 @@ def main() -> None:
         near=networks,
     )
     plan.add_native(options.prefix, tables, share.own, share.parts)
-    check(module, plan, _gates.conflicts(desired, share.gates, firewalld_drops=firewalld_runs and zones is None))
-    if wanted and plan.changed and "iptables" not in packages:
-        check_extensions(module, share.iptables)
+    check(module, plan, _gates.conflicts(desired, share.gates, firewalld_drops=by_firewalld and zones is None))
+    if host.wanted and plan.changed and "iptables" not in packages:
+        host.check_extensions(share.iptables)
     warnings = [
+        *host.warnings(),
         *of_inputs(module, options, current),
         *(_firewalld.warnings(desired, zones, share.names) if zones else ()),
         *_native.warnings(share.native, share.parts, lambda chain: printed(module, chain)),
@@ -884,15 +1031,16 @@ def main() -> None:
             current,
             servers,
             native=lambda ip_version: _native.translating(ip_version, tables, lambda chain: printed(module, chain)),
+            running=not host.image,
         ),
         *_stores.warnings(desired, stores),
     ]
     for ip_version, site in plan.sites.items():
         warnings += site.warnings(PROGRAMS[ip_version], plan.after[ip_version])
-    if wanted and options.side == "server" and options.passive and asked == "auto":
+    if host.wanted and options.side == "server" and options.passive and asked == "auto":
         warnings += _servers.unbounded(servers)
     warn(module, warnings)
-    loadable = [name for name in _host.modules(nat=options.nat) if _host.module_missing(name, _host.release()) is None]
+    loadable = host.at_boot() if host.wanted else []
     native = _native.files(share.own, share.parts, tables, lambda chain: printed(module, chain))
     wanted_files = _boot.files(
         share.iptables,
@@ -914,6 +1062,7 @@ def main() -> None:
         packages,
         load,
         before,
+        image=host.image,
         passive_ports={"ports": options.passive_ports, "source": source},
         public_address=options.public_address or "none",
         addresses=addresses,

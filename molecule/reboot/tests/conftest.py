@@ -7,22 +7,36 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from lab.tables import aligned
-from machines import NAMES, Life, live
+from machines import HOSTS, IMAGES, NAMES, Life, live
 
 FUTURES: dict[str, Future[Life]] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of images, or all others, in a run that has no such machine."""
+    without = [path for path, names in (("test_images.py", IMAGES), ("test_reboot.py", NAMES)) if not names]
+    left = [item for item in items if item.path.name in without]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")
 def lives() -> Iterator[dict[str, Future[Life]]]:
     """What becomes of each machine."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        FUTURES.update({name: pool.submit(live, name) for name in NAMES})
+        FUTURES.update({name: pool.submit(live, name) for name in HOSTS})
         yield FUTURES
 
 
 @pytest.fixture(scope="session", params=NAMES)
 def life(request: pytest.FixtureRequest, lives: dict[str, Future[Life]]) -> Life:
     """What was seen of one machine."""
+    return lives[request.param].result()
+
+
+@pytest.fixture(scope="session", params=IMAGES)
+def image(request: pytest.FixtureRequest, lives: dict[str, Future[Life]]) -> Life:
+    """What was seen of a machine that has had the role before its first boot."""
     return lives[request.param].result()
 
 
@@ -63,5 +77,5 @@ def row(name: str, life: Life) -> list[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table."""
     terminalreporter.section("reboots")
-    for line in aligned([HEADINGS, *(row(name, future.result()) for name, future in FUTURES.items())]):
+    for line in aligned([HEADINGS, *(row(name, future.result()) for name, future in FUTURES.items() if name in NAMES)]):
         terminalreporter.write_line(line)

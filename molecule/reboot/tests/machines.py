@@ -1,4 +1,4 @@
-"""What is seen of a virtual machine before the role, after it, after a reboot, and after its end."""
+"""What is seen of a virtual machine before the role, after it, after a reboot, and after its end, and of an image."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ SAVED = "/etc/iptables"
 UNIT = "hostfw-conntrack-FTP.service"
 LAB = Lab()
 inventory = AnsibleRunner(LAB.inventory)
-NAMES = sorted(inventory.get_hosts("servers"))
+HOSTS = sorted(inventory.get_hosts("servers"))
+# Those that have had the role before their first boot.
+IMAGES = [name for name in HOSTS if name.endswith("-image")]
+NAMES = [name for name in HOSTS if name not in IMAGES]
 # Those without iptables.
-NATIVE = [name for name in NAMES if name.endswith(("-nftables", "-firewalld"))]
+NATIVE = [name for name in HOSTS if name.removesuffix("-image").endswith(("-nftables", "-firewalld"))]
 # The machine on which the kernel refuses a rule of iptables.
-REFUSING = [*NATIVE, *(name for name in NAMES if name not in NATIVE)][-1]
+REFUSING = sorted(NAMES, key=lambda name: name not in NATIVE)[-1:]
 # Emulated processors are slow, and so is the machine below them where others use it.
 SECONDS = 120
 BOOT_SECONDS = 1200
@@ -141,6 +144,10 @@ class Machine(Host):
             assert time.monotonic() < end, f"{self.name} has not booted within {BOOT_SECONDS} s:\n{printed}"
             time.sleep(1)
         assert now
+        return self.booted()
+
+    def booted(self) -> Boot:
+        """Log in when all units have started."""
         state = self.shell.run("systemctl is-system-running --wait").stdout.strip()
         restored = self.shell.check_output(f"systemctl show --property ActiveEnterTimestampMonotonic {UNIT}")
         logins = self.shell.check_output("journalctl --boot --output short-monotonic | grep 'Accepted publickey'")
@@ -175,6 +182,11 @@ class Life(dict[str, Any]):
 
 def stages(machine: Machine) -> Iterator[tuple[str, Any]]:
     """Lead a machine from stage to stage."""
+    if machine.name in IMAGES:
+        yield "boot", machine.booted()
+        yield "booted", machine.see()
+        yield "role", machine.role()
+        return
     yield "kernel", machine.shell.check_output("uname -r")
     yield "loadable", machine.shell.run(f"modprobe --dry-run {HELPER}").rc == 0
     yield "before", machine.see(seconds=BLOCKED_SECONDS)
@@ -193,7 +205,7 @@ def stages(machine: Machine) -> Iterator[tuple[str, Any]]:
     yield "absent", machine.role(ftp_state="absent")
     yield "last boot", machine.reboot()
     yield "left", machine.see(seconds=BLOCKED_SECONDS)
-    if machine.name == REFUSING:
+    if machine.name in REFUSING:
         yield "refusal", machine.refuse()
 
 

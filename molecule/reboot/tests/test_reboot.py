@@ -102,7 +102,8 @@ def test_saved_rules_load_after_absent_and_name_their_sets(lives: dict[str, Futu
 
 
 def test_match_that_the_kernel_cannot_load_is_named_before_anything_changes(lives: dict[str, Future[Life]]) -> None:
-    refusal = lives[REFUSING].result()["refusal"]
+    (name,) = REFUSING
+    refusal = lives[name].result()["refusal"]
     assert refusal.run.changed == 0
     assert "the kernel lacks what the rules need of iptables, match helper (module xt_helper)" in refusal.run.error
     assert tables(refusal.after.rules) == tables(refusal.before.rules)

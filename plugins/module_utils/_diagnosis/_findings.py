@@ -39,6 +39,10 @@ CONFLICTS = {
     "the kernel knows which connection it belongs to, so it cannot let FTP's data connections through alone. Give it a "
     "priority above {priority}, or let it drop no FTP, and then set ftp_ignore_conflicts to true",
     "extension-missing": "{error}",
+    "image-without-network": "this is an image (chroot): what will filter there is found in a network namespace of its "
+    "own, and none can be made: {error}; run the role as root with the capability SYS_ADMIN",
+    "image-fails-to-load": "this is an image (chroot): what its unit {unit} will do at boot, done here in a network "
+    "namespace of its own, failed: {error}; mend that, or run the role once the image has booted",
     "helper-missing": "the kernel's FTP helper {module} is neither loaded nor built in, and cannot be loaded here: "
     "{reason}. In a container, run modprobe {module} on the container's host; elsewhere, install the package with all "
     "modules of the running kernel, or reboot into the kernel that is installed",
@@ -90,6 +94,8 @@ WARNINGS = {
     "and not from port {port} only; set ftp_data_port to any",
     "passive-ports-unknown": "ftp_passive_ports: auto opens {ports}, as {reason}",
     # boot
+    "image": "this is an image (chroot): the role has written what its boot loads, and has neither loaded nor probed "
+    "anything here; FTP passes once it has booted",
     "no-boot": "ftp_persistent: this host runs no systemd, so nothing loads the stored rules at boot; let its init run "
     "{command}, or set ftp_persistent to false",
     "stale-rules-stored": "/{path} holds rules of this role, and brings them back at boot: {rule}; save the rules "

@@ -186,6 +186,17 @@ def check_server(side: str, inputs: Mapping[str, Any]) -> None:
         raise ValueError(f"ftp_public_address: is for ftp_side server only, got {value!r} with ftp_side {side}")
 
 
+def check_image(inputs: Mapping[str, Any]) -> None:
+    """Check the inputs without which an image cannot be planned for."""
+    if not inputs["interface"]:
+        raise ValueError(
+            "ftp_interface: must be set for an image (chroot), which has no default route before it boots: to the name "
+            "that the interface will have, a wildcard such as en+, or any"
+        )
+    if not inputs["persistent"]:
+        raise ValueError("ftp_persistent: must be true for an image (chroot), which has no rules before it boots")
+
+
 def check_public_address(options: Options, cure: str) -> None:
     """Check that a server that announces a public address does not open more than its user knows.
 

@@ -19,6 +19,7 @@ ROUTE_REJECT = 0x0200
 
 HELPER = "nf_conntrack_ftp"
 NAT_HELPER = "nf_nat_ftp"
+BUILT_IN = "lib/modules/{}/modules.builtin"
 
 PACKAGE_MANAGERS = ("apt-get", "dnf", "dnf5", "yum", "microdnf", "zypper", "apk", "pacman")
 
@@ -109,13 +110,19 @@ def nat_helper_ready(module: str, release: str, root: str = "/") -> bool:
     """
     if helper_ready(module, root):
         return True
-    builtin = Path(root, "lib/modules", release, "modules.builtin")
+    if Path(root, BUILT_IN.format(release)).exists():
+        return built_in(module, release, root)
     # Containers see the kernel's symbols, but not its folder of modules.
-    source = builtin if builtin.exists() else Path(root, "proc/kallsyms")
     try:
-        return module in source.read_text(encoding="utf-8", errors="replace").replace("-", "_")
+        return module in Path(root, "proc/kallsyms").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
+
+
+def built_in(module: str, release: str, root: str = "/") -> bool:
+    """Tell whether a kernel has a module built in, by what is installed of it."""
+    names = setting(BUILT_IN.format(release), root) or ""
+    return module in names.replace("-", "_")
 
 
 def setting(path: str, root: str = "/") -> str | None:
@@ -136,9 +143,14 @@ def module_missing(module: str, release: str, root: str = "/") -> str | None:
 
     :arg release: the kernel's release, as C(uname -r) prints it
     """
-    folder = Path(root, "lib/modules", release)
     if not Path(root, "proc/modules").exists():
         return "this kernel loads no modules (there is no /proc/modules)"
+    return lacks(module, release, root)
+
+
+def lacks(module: str, release: str, root: str = "/") -> str | None:
+    """Return why no module of a name is installed for a kernel; None where one is."""
+    folder = Path(root, "lib/modules", release)
     if not folder.is_dir():
         return f"there is no /lib/modules/{release}"
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import Options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._servers import Server
-from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _host
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _host, _image
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Packet, Reader
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import PROGRAMS, clauses, target_of
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._ruleset import Ruleset, covers
@@ -40,11 +40,14 @@ def warnings(
     servers: Sequence[Server],
     root: str = "/",
     native: Callable[[str], Translating] = lambda _ip_version: Translating("nft", ()),
+    *,
+    running: bool = True,
 ) -> list[Finding]:
     """Return the warnings for a host, each naming the rule or the setting.
 
     :arg servers: those that the host itself runs
     :arg native: returns what native nftables rules translate of an IP version
+    :arg running: whether the kernel's settings and modules are the host's, as they are not in an image
     """
     if options.state == "absent":
         return []
@@ -54,18 +57,18 @@ def warnings(
             found += _marks.warnings(options, PROGRAMS[ip_version], ruleset)
             if ip_version == "ipv6":
                 found += _neighbours(options, ruleset)
-            if options.side == "gateway":
+            if options.side == "gateway" and running:
                 found += _forwarding(ip_version, root)
             chains = {name: lines for name, lines in ruleset.tables.get("nat", {}).items() if name != "OUTPUT"}
             lines = [line for chain in chains.values() for line in chain]
             for translating in (Translating(PROGRAMS[ip_version], lines), native(ip_version)):
-                found += _translated(options, translating, root)
+                found += _translated(options, translating, root, running=running)
                 found += _sent_on(options, translating, root)
-    found += _tracking(root)
-    systemd = Path(root, _boot.SYSTEMD).is_dir()
+    found += _tracking(root) if running else []
+    systemd = Path(root, _boot.SYSTEMD).is_dir() if running else _image.has_systemd(root)
     if options.persistent and not systemd and not Path(root, _boot.PLUGINS).is_dir():
         found.append(Finding("no-boot", command=_boot.restore(options.prefix)))
-    if _host.setting(LOOSE, root) == "Y":
+    if running and _host.setting(LOOSE, root) == "Y":
         found.append(Finding("helper-loose", setting=LOOSE))
     return found
 
@@ -130,13 +133,14 @@ def _forwarding(ip_version: str, root: str) -> list[Finding]:
     return [Finding("forwarding-off", ip_version=ip_version, setting=FORWARDING[ip_version].replace("/", "."))]
 
 
-def _translated(options: Options, rules: Translating, root: str) -> list[Finding]:
+def _translated(options: Options, rules: Translating, root: str, *, running: bool) -> list[Finding]:
     """Warn of NAT on a gateway of which the inputs do not speak."""
     if options.side != "gateway":
         return []
     found = []
     translating = [line for line in rules.lines if target_of(line) in ("DNAT", "SNAT", "MASQUERADE", "NETMAP")]
-    if translating and not options.nat and not _host.nat_helper_ready(_host.NAT_HELPER, _host.release(), root):
+    ready = running and _host.nat_helper_ready(_host.NAT_HELPER, _host.release(), root)
+    if translating and not options.nat and not ready:
         facts = {"program": rules.program, "module": _host.NAT_HELPER, "rule": rules.told(translating[0])}
         found.append(Finding("nat-without-helper", **facts))
     for line in rules.lines:
