@@ -146,7 +146,7 @@ class Host:
         self._left: dict[tuple[str, str], list[str]] = {}
         self.shell: Any = testinfra.get_host(shell or f"docker://{name}")
 
-    def role(self, *options: str, **inputs: object) -> Run:
+    def role(self, *options: str, **inputs: Any) -> Run:
         """Run the role with some inputs set, and expect it to succeed."""
         run = self.attempt(*options, **inputs)
         assert not run.error, run.error
@@ -161,14 +161,14 @@ class Host:
             self.role(**inputs)
             self._left[key] = self.save()
 
-    def command(self, *options: str, **inputs: object) -> list[str]:
-        """Return the command that runs the role with some inputs set."""
+    def command(self, *options: str, play: Path = CONVERGE, **inputs: object) -> list[str]:
+        """Return the command that runs the role, by a playbook, with some inputs set."""
         variables = {"converge_hosts": self.name, **inputs}
-        return self.lab.command("ansible-playbook", str(CONVERGE), *options, **variables)
+        return self.lab.command("ansible-playbook", str(play), *options, **variables)
 
-    def attempt(self, *options: str, **inputs: object) -> Run:
-        """Run the role with some inputs set."""
-        done = run(self.command(*options, **inputs), ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
+    def attempt(self, *options: str, play: Path = CONVERGE, **inputs: object) -> Run:
+        """Run the role, by a playbook, with some inputs set."""
+        done = run(self.command(*options, play=play, **inputs), ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
         assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         report = json.loads(done.stdout)
         tasks = report["plays"][0]["tasks"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lab.desired import desired, parts
 from lab.ftp import BLOCKED_SECONDS, WAYS, address, transfer
-from lab.hosts import JUMP, PROGRAMS, Host
+from lab.hosts import JUMP, PROGRAMS, Host, Run
 
 EPSV = next(way for way in WAYS if way.command == "EPSV" and way.ip_version == 4)
 PORT = next(way for way in WAYS if way.command == "PORT")
@@ -126,6 +128,35 @@ def test_instance_of_another_prefix_is_left_alone(converged: Host, client: Host,
     converged.role()
     converged.role(ftp_chain_prefix="MIRROR", ftp_state="absent")
     assert sorted(converged.rules().splitlines()) == sorted(before.splitlines())
+
+
+SERVER = {"ftp_interface": "eth0", "ftp_passive_ports": "1024:65535"}
+GATEWAY = {"ftp_chain_prefix": "GATE", "ftp_side": "gateway", "ftp_interface": "eth0", "ftp_out_interface": "tun+"}
+
+
+def test_instances_of_the_lists_are_those_of_the_host(host: Host, client: Host) -> None:
+    before = sorted(host.rules().splitlines())
+    stored = "ls /etc/hostfw-conntrack"
+
+    def attempt(**lists: object) -> Run:
+        return host.attempt(play=Path(__file__).with_name("instances.yml"), **lists)
+
+    both: dict[str, object] = {"ftp_instances": [SERVER], "ftp_instances__dmz": [GATEWAY]}
+    run = attempt(**both)
+    assert (run.error, run.result("See which instances the host has").get("warnings")) == ("", None)
+    assert {"FTP-IN", "GATE-IN"} <= set(re.findall(r"^:([A-Z]+-IN) ", host.rules(), re.MULTILINE))
+    assert transfer(client.shell, host.shell, EPSV, "download") is None
+    assert attempt(**both).changed == 0
+    assert "ftp_sid" in attempt(ftp_instances=[{**SERVER, "ftp_sid": "client"}]).error
+    assert "got FTP, FTP" in attempt(ftp_instances=[SERVER, SERVER]).error
+    assert host.shell.check_output(stored).split() == ["FTP", "GATE"]
+    assert attempt(ftp_instances=[SERVER]).error == ""
+    assert "GATE" not in host.rules()
+    assert host.shell.check_output(stored).split() == ["FTP"]
+    assert transfer(client.shell, host.shell, EPSV, "download") is None
+    assert attempt(ftp_instances=[]).error == ""
+    assert sorted(host.rules().splitlines()) == before
+    assert not host.shell.file("/etc/hostfw-conntrack").exists
 
 
 def test_passive_ports_come_from_the_server(converged: Host, client: Host) -> None:
