@@ -34,7 +34,7 @@ WORDS = {
     aims.cut_number: "to a port whose number is cut",
     aims.forged_reply: "to what a neighbour announces in the server's name",
     aims.forged_command: "to what a neighbour announces in the client's name",
-    aims.other_helper: "to what another helper (IRC) expects",
+    aims.other_helper: "to what another helper expects",
     aims.after_the_client_quit: "after the client has closed the session",
     aims.after_the_server_quit: "after the server has closed the session",
     aims.after_a_reset: "after the client has reset the session",
@@ -70,7 +70,7 @@ and gives every connection to port 21 the helper: all come about there.
 BETTER = """
 ## Where others do as well, or better
 
-- In transfers: {equal}.
+- As many transfers pass through: {equal}.
 - Without Ansible, firewalld, ufw, shorewall and foomuuri say it in one or two lines, and look after all of a host's
   services; the role after FTP alone.
 - [benchmarks.md](benchmarks.md) has what runs, sessions and MB/s cost, beside firewalld and ufw.
@@ -100,7 +100,7 @@ def test_transfers(peer: Peer, topology: Topology) -> None:
     passed = [key for key, reason in found.items() if reason is None]
     PASSED[peer, topology.name] = f"{len(passed)} of {len(keys)}"
     if peer is ROLE:
-        assert passed == keys, found
+        assert len(passed) == len(keys), found
 
 
 @cache
@@ -187,7 +187,7 @@ def document() -> str:
     equal = [
         p.name for p in PEERS if p is not ROLE and all(PASSED[p, t.name] == PASSED[ROLE, t.name] for t in TOPOLOGIES)
     ]
-    lines.append(BETTER.format(equal=" and ".join(equal) + " let the same through" if equal else "none"))
+    lines.append(BETTER.format(equal="; ".join(equal) if equal else "none"))
     for peer in PEERS:
         lines += [f"### {peer.name}", ""]
         for topology in TOPOLOGIES:
