@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _gates, _native
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _gates, _native, _own
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
@@ -255,6 +255,17 @@ def test_where_a_gate_cannot_tell_who_is_live_the_guard_drops_the_others() -> No
     accepts = [rule.text for rule in share.parts["inet", "t_prepol"].chains["FTP-IN"] if "50000" in rule.text]
     assert "tcp dport 50000-50099 ct state new counter accept" in accepts[0]
     assert "ct mark" not in accepts[0]
+
+
+def test_what_nat_publishes_of_ftps_the_guard_closes_to_others() -> None:
+    sides = {"side": "gateway", "nat": True, "interface": ["eth0"], "out_interface": ["eth1"]}
+    chosen = desired(tls=True, passive_ports="50000:50099", mode="passive", ip_versions=["ipv4"], **sides)
+    (drop,) = [rule for rule in chosen.rules["ipv4"].inside if "nobody who is live" in str(rule.comment)]
+    assert " -m conntrack --ctstate NEW -m conntrack --ctstate DNAT -m connmark --mark 0x0/0x30000000 " in drop.line()
+    chain = _own.tables(chosen)["ip", "hostfw-FTP"].chains[drop.chain]
+    (said,) = [rule.text for rule in chain.rules if rule.comment == drop.comment]
+    assert said.startswith('iifname "eth0" oifname "eth1" tcp sport 1024-65535 tcp dport 50000-50099 ')
+    assert " ct state new ct status dnat ct mark & 0x30000000 == 0x0 counter drop " in said
 
 
 PERMANENT = "firewall-cmd --permanent"

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import pytest
 import yaml
 from lab import PROJECT
-from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, site, stop, transfers
+from lab.ftp import BLOCKED_SECONDS, OPERATIONS, SECONDS, WAYS, address, site, stop, transfers
 from lab.hosts import FOREIGN, Lab
 from lab.kinds import Firewall, nftables, quoted
 
 PAGE = (PROJECT / "docs/containers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-(INPUTS,) = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
-COMMANDS = [line for language, text in BLOCKS if language == "console" for line in text.splitlines()]
+INPUTS, FTPS_INPUTS = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
+*PLAIN, FTPS = (text.splitlines() for language, text in BLOCKS if language == "console")
+COMMANDS = [line for lines in PLAIN for line in lines]
 (SETTINGS,) = (json.loads(text) for language, text in BLOCKS if language == "json")
 LAB = Lab()
 HOST = LAB.host("host")
@@ -66,6 +68,26 @@ mkdir -p $root/var/run/vsftpd/empty $root/tmp
 tar -C $root -c . > /root/ftp-server.tar
 rm -r $root
 """
+# What a test host that starts anew is given at its creation.
+AGAIN = """
+ip address add 198.51.100.1/24 dev eth0
+ip address add 2001:db8::1/64 dev eth0 nodad
+timeout 60 sh -c 'until {engine} exec ftp cat /etc/vsftpd.conf; do sleep 1; done'
+"""
+WRITABLE = """
+[Service]
+ExecStartPre=mount -o remount,rw /proc/sys
+"""
+# How a connection to a passive port of which nothing was announced ends: ConnectionRefusedError where packets reach the
+# container, TimeoutError where they do not.
+KNOCK = """
+import socket
+for address in {addresses}:
+    try:
+        socket.create_connection((address, 50005), timeout=3)
+    except OSError as error:
+        print(type(error).__name__)
+"""
 # vsftpd ends where it is process 1 and inherits a process.
 CHANGES = """--change 'ENV PATH=/usr/bin:/usr/sbin' --change 'CMD ["bash", "-c", "vsftpd & wait"]'"""
 
@@ -106,9 +128,39 @@ class Engine:
         """Check that everything passes."""
         assert {str(way): why for (way, _operation), why in self.tried().items() if why} == {}
 
+    def comes_back(self) -> None:
+        """Start the host anew, with no rules but those that its units load."""
+        subprocess.run(["docker", "restart", HOST.name], check=True, stdout=subprocess.DEVNULL)
+        HOST.shell.run("systemctl is-system-running --wait")
+        self.run(AGAIN.format(engine=self.name))
+        self.passes()
+
     def rules(self) -> list[str]:
         """Return the rules of others."""
         return [line for line in HOST.rules().splitlines() if not re.search(r"\bFTP-|HOSTFW", line)]
+
+    def replaced_by_ftps(self) -> None:
+        """Put a server in its place whose passive ports are published, and which announces the host's address."""
+        (run,) = (line for line in FTPS if line.startswith(f"{self.name} run "))
+        host = address(HOST.shell, 4)
+        server = f"vsftpd /etc/vsftpd.conf -opasv_max_port=50009 -opasv_address={host} & wait"
+        self.run(f"{self.name} rm --force ftp", f"{run} bash -c '{server}'")
+
+    def knock(self) -> list[str]:
+        """Return how connections to a passive port end, over each IP version."""
+        addresses = [*site(HOST.shell).addresses.values()]
+        return str(CLIENT.check_output("python3 -c %s", KNOCK.format(addresses=addresses))).split()
+
+    def lets_live_peers_in(self) -> None:
+        """Check that FTPS passes, and that its ports are open to live peers only."""
+        HOST.role(**FTPS_INPUTS)
+        assert self.knock() == ["TimeoutError", "TimeoutError"]
+        keys = [(way, operation) for way, operation in product(WAYS, OPERATIONS) if way.mode == "passive"]
+        found = transfers(CLIENT, Server(self.name), keys, SECONDS, replace(site(HOST.shell), tls=True))
+        assert {str(way): why for (way, _operation), why in found.items() if why} == {}
+        assert self.knock() == ["ConnectionRefusedError", "ConnectionRefusedError"]
+        assert HOST.role(**FTPS_INPUTS).changed == 0
+        HOST.role(**FTPS_INPUTS, ftp_state="absent")
 
     def replace(self) -> None:
         """Put another container in its place, which has another address."""
@@ -122,7 +174,10 @@ def image() -> None:
     """Make the image, once, and stop the server outside of containers."""
     HOST.shell.check_output(IMAGE)
     stop(HOST.shell)
-    HOST.shell.check_output("mount -o remount,rw /proc/sys")
+    for unit in ("docker", "podman-restart"):
+        folder = f"/etc/systemd/system/{unit}.service.d"
+        HOST.shell.check_output(f"mkdir -p {folder} && {quoted(WRITABLE, f'{folder}/writable.conf')}")
+    HOST.shell.check_output("mount -o remount,rw /proc/sys && systemctl daemon-reload")
 
 
 def started(name: str) -> Engine:
@@ -141,7 +196,8 @@ def docker(request: pytest.FixtureRequest) -> Iterator[Engine]:
     HOST.shell.check_output(f"mkdir -p /etc/docker && {quoted(json.dumps(settings), '/etc/docker/daemon.json')}")
     HOST.shell.check_output("systemctl start docker")
     yield started("docker")
-    HOST.shell.run("docker rm --force ftp other; docker network rm ftp; systemctl stop docker docker.socket containerd")
+    HOST.shell.run("docker rm --force ftp other; docker network rm ftp")
+    HOST.shell.run("systemctl disable --now docker docker.socket containerd")
     HOST.open()
 
 
@@ -158,9 +214,18 @@ def test_one_port_of_a_container_is_enough(docker: Engine) -> None:
     docker.replace()
     docker.passes()
     HOST.role(**INPUTS)
+    docker.run("systemctl enable docker")
+    docker.comes_back()
     HOST.role(**INPUTS, ftp_state="absent")
     assert "FTP-" not in HOST.rules()
     assert "passive" not in docker.modes()
+
+
+@pytest.mark.parametrize("docker", [True], indirect=True, ids=["with its proxy"])
+def test_published_range_of_ftps_is_open_to_live_peers(docker: Engine) -> None:
+    docker.replaced_by_ftps()
+    assert docker.knock() == ["ConnectionRefusedError", "ConnectionRefusedError"]
+    docker.lets_live_peers_in()
 
 
 @pytest.fixture
@@ -184,6 +249,15 @@ def test_one_port_of_a_container_of_podman_is_enough(podman: Engine) -> None:
     podman.passes()
     podman.replace()
     podman.passes()
+    HOST.role(**INPUTS)
+    podman.run(*(line for line in COMMANDS if line.startswith("systemctl ")))
+    podman.comes_back()
     HOST.role(**INPUTS, ftp_state="absent")
     assert "hostfw" not in HOST.shell.check_output("nft list ruleset")
-    assert podman.modes() == set()
+    # Without the site's rules, which are not loaded at boot, active data connections pass.
+    assert "passive" not in podman.modes()
+
+
+def test_published_range_of_ftps_of_podman_is_open_to_live_peers(podman: Engine) -> None:
+    podman.replaced_by_ftps()
+    podman.lets_live_peers_in()

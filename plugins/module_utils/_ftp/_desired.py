@@ -301,7 +301,7 @@ def _inside(options: Options, flows: Flows, ip_version: str, *, open_ports: bool
         found += _live(options, flow, ip_version)
     found += _icmp(options, ip_version)
     found += _marking(options, flows, ip_version)
-    found += _closing(options, flows) if open_ports else []
+    found += _closing(options, flows, everywhere=open_ports)
     found += _let_in(options, flows)
     return list(dict.fromkeys(found))
 
@@ -343,16 +343,20 @@ def _marking(options: Options, flows: Flows, ip_version: str) -> list[Rule]:
     return [*found, *_entry(options, "client"), *_entry(options, "server")]
 
 
-def _closing(options: Options, flows: Flows) -> list[Rule]:
-    """Return the rules that drop the data connections which only live peers may open, of all others."""
+def _closing(options: Options, flows: Flows, *, everywhere: bool) -> list[Rule]:
+    """Return the rules that drop the data connections which only live peers may open, of all others.
+
+    :arg everywhere: whether a gate accepts them from anybody; else they are those alone that NAT publishes, which
+        docker and its like accept from anybody
+    """
+    places = [(None, None)] if everywhere else _pairs(options) if options.nat else []
     found = []
-    for flow in flows.live:
+    for flow, (interface, out) in product(flows.live, places):
         if direction(options, flow.opened_by) == "IN":
             opens = replace(accept(options, flow, flow.opened_by), table="mangle", chain=Chains(options.prefix).marking)
-            words = f"{OURS}{flow.words}: nobody who is live"
-            found.append(
-                replace(opens, jump="DROP", ctstate=(flow.opening,), connmark=marks(options).none, comment=words)
-            )
+            drop = replace(opens, jump="DROP", ctstate=(flow.opening,), connmark=marks(options).none)
+            drop = replace(drop, in_interface=interface, out_interface=out, dnat=not everywhere)
+            found.append(replace(drop, comment=f"{OURS}{flow.words}: nobody who is live"))
     return found
 
 

@@ -31,7 +31,8 @@ class Rule:
 
     O(port) is the packet's source or destination port. O(tcp_flags) has the flags that are looked at, and those of
     them that must be set, such as C(SYN,ACK SYN); O(connmark) is a mark with its mask that the connection must have.
-    After a C(!), neither must be so. O(set_connmark) is what O(jump=CONNMARK) makes of the mark.
+    After a C(!), neither must be so. O(set_connmark) is what O(jump=CONNMARK) makes of the mark. O(dnat) asks for a
+    connection whose destination NAT has changed.
     """
 
     table: str
@@ -51,6 +52,7 @@ class Rule:
     ctstatus: str | None = None
     ctexpire: str | None = None
     ctdir: str | None = None
+    dnat: bool = False
     tcp_flags: str | None = None
     connmark: str | None = None
     set_connmark: str | None = None
@@ -67,6 +69,7 @@ class Rule:
             self.ctstatus,
             self.ctexpire,
             self.ctdir,
+            self.dnat,
             self.tcp_flags,
             "," in (self.source_port or ""),
         )
@@ -103,6 +106,8 @@ class Rule:
                 ("--ctexpire", self.ctexpire),
                 ("--ctdir", self.ctdir),
             ),
+            # Of the states that one match names, any is enough.
+            ("conntrack", ("--ctstate", "DNAT" if self.dnat else None)),
             ("connmark", _negatable("--mark", self.connmark)),
             ("set", ("--match-set", self.live_set, self.live_end)),
             ("helper", ("--helper", self.helper if self.jump != "CT" else None)),

@@ -62,6 +62,7 @@ def _conditions(rule: Rule, ip: str) -> list[Statement]:
         (rule.destination_type, ({"fib": {"result": "type", "flags": ["daddr"]}}, _lower(rule.destination_type))),
         (rule.ctstate, (_ct("state"), _some([state.lower() for state in rule.ctstate]), "in")),
         (rule.ctstatus, (_ct("status"), _lower(rule.ctstatus), "in")),
+        (rule.dnat, (_ct("status"), "dnat", "in")),
         (rule.ctexpire, (_ct("expiration"), within, "<")),
         (rule.ctdir, (_ct("direction"), _lower(rule.ctdir))),
         (rule.connmark, mark),
