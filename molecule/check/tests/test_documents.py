@@ -45,7 +45,9 @@ COMMANDS = [
     for line in block.text.splitlines()
     if line.startswith("ansible-p")
 ]
-INPUTS = [block for block in BLOCKS if block.language == "yaml" and block.text.partition("\n")[2].startswith("ftp_")]
+VALUES = [block for block in BLOCKS if block.language == "yaml" and block.text.partition("\n")[2].startswith("ftp_")]
+LISTS = [block for block in VALUES if "ftp_instances__" in block.text]
+INPUTS = [block for block in VALUES if block not in LISTS]
 
 
 @pytest.fixture
@@ -124,7 +126,9 @@ def test_inputs(server: Host, client: Host, block: Block) -> None:
         assert server.role(**inputs).changed == 0
 
 
-PLAYS = [block for block in BLOCKS if block.file == "site.yml" or block.text.startswith("- hosts:")]
+ALL_PLAYS = [block for block in BLOCKS if block.file == "site.yml" or block.text.startswith("- hosts:")]
+(INSTANCES,) = (block for block in ALL_PLAYS if "tasks_from: instances" in block.text)
+PLAYS = [block for block in ALL_PLAYS if block != INSTANCES]
 
 
 @pytest.mark.parametrize("block", PLAYS, ids=lambda block: f"{block.document}: {' '.join(block.text.split()[4:8])}")
@@ -139,6 +143,19 @@ def test_play_on_a_fleet(site: Path, server: Host, client: Host, block: Block) -
     assert set(changed(run(site, "ansible-playbook --inventory hosts site.yml")).values()) == {0}
     assert "FTP-IN" in server.rules()
     assert "FTP-IN" in client.rules()
+
+
+def test_groups_add_instances(site: Path, server: Host, client: Host) -> None:
+    for block in (INSTANCES, *LISTS):
+        write(site, block)
+    with (site / "hosts").open("a", encoding="utf-8") as hosts:
+        hosts.write("\n[servers]\nftp.example.org\n[gateways]\nftp.example.org\n")
+    play = "ansible-playbook --inventory hosts site.yml"
+    with eth1(server):
+        assert changed(run(site, play))["ftp.example.org"] > 0
+        assert set(changed(run(site, play)).values()) == {0}
+    assert set(re.findall(r"^:([A-Z]+-IN) ", server.rules(), re.MULTILINE)) == {"GATE-IN", "SERVE-IN"}
+    assert "-IN " not in client.rules()
 
 
 def test_first_host_where_ftp_does_not_pass_stops_all(site: Path, server: Host, client: Host) -> None:
