@@ -52,7 +52,7 @@ INTRODUCTION = """\
 
 The same transfers and the same attacks through other firewalls as Debian 13 packages them, and through the rules of the
 usual tutorials. `make compare` writes this page, on whatever it runs; it fails where the role lets a transfer fail or
-an attack in, or where an attack fails though nobody filters. Every firewall drops in every direction, and was told to
+an attack in, or where an attack fails without a firewall. Every firewall drops in every direction, and was told to
 let FTP through as its own documentation says; what that was stands below. Linux {kernel}, {versions}.
 
 ## Transfers
@@ -71,8 +71,8 @@ BETTER = """
 ## Where others do as well, or better
 
 - As many transfers pass through: {equal}.
-- Without Ansible, firewalld, ufw, shorewall and foomuuri say it in one or two lines, and look after all of a host's
-  services; the role after FTP alone.
+- Without Ansible, shorewall, foomuuri and, on a server, firewalld say it in one or two lines, and look after all of a
+  host's services; the role after FTP alone.
 - [benchmarks.md](benchmarks.md) has what runs, sessions and MB/s cost, beside firewalld and ufw.
 
 ## What each was told
@@ -183,7 +183,8 @@ def document() -> str:
     for words in WORDS.values():
         cells = [f"{LET_IN[p][words]} of {MADE[p][words]}" if MADE.get(p, {}).get(words) else "-" for p in attacked]
         lines.append(line([words, *cells]))
-    lines.append(line(["ports of a server that are open to all, besides 21 and 22", *(str(OPEN[p]) for p in attacked)]))
+    reached = "ports of a server that the client still reaches after its sessions, besides 21 and 22"
+    lines.append(line([reached, *(str(OPEN[peer]) for peer in attacked)]))
     equal = [
         p.name for p in PEERS if p is not ROLE and all(PASSED[p, t.name] == PASSED[ROLE, t.name] for t in TOPOLOGIES)
     ]
