@@ -440,6 +440,7 @@ import gc
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -511,8 +512,11 @@ ARGUMENTS: dict[str, Any] = {
 WARNED: list[dict[str, Any]] = []
 
 
-def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
-    """Return the rules of each IP version, and the packages that are missing."""
+def read(module: AnsibleModule, options: Options, tables: Tables) -> tuple[dict[str, _ruleset.Ruleset], list[str]]:
+    """Return the rules of each IP version, and the packages that are missing.
+
+    :arg tables: those of nftables, which show whether iptables-nft has any
+    """
     current: dict[str, _ruleset.Ruleset] = {}
     packages = []
     for ip_version in _options.IP_VERSIONS:
@@ -524,9 +528,12 @@ def read(module: AnsibleModule, options: Options) -> tuple[dict[str, _ruleset.Ru
                 packages.append("iptables")
                 current[ip_version] = _ruleset.Ruleset()
             continue
-        code, out, err = module.run_command([path])
         if asked:
             warn(module, other_variant(module, path, ip_version))
+        if tables and "nft" in Path(path).resolve().name and not _nftables.of_iptables(tables, ip_version):
+            current[ip_version] = _ruleset.Ruleset()
+            continue
+        code, out, err = module.run_command([path])
         if code == 0:
             try:
                 current[ip_version] = _ruleset.parse(out, (*TABLES, "nat", "security"))
@@ -774,12 +781,15 @@ def reload(
     return commands
 
 
-def printed(module: AnsibleModule, chain: str) -> str:
-    """Return what nft prints of a chain with handles."""
-    _code, out, _err = module.run_command(
-        [module.get_bin_path("nft", required=True, opt_dirs=_commands.SBIN), "-s", "-a", "list", "chain", chain]
-    )
-    return str(out)
+def printer(module: AnsibleModule) -> Callable[[str], str]:
+    """Return a function that returns what nft prints, with handles, of the table that a chain is in."""
+
+    @cache
+    def listed(table: str) -> str:
+        path = module.get_bin_path("nft", required=True, opt_dirs=_commands.SBIN)
+        return str(module.run_command([path, "-s", "-a", "-t", "list", "table", table])[1])
+
+    return lambda chain: listed(chain.rpartition(" ")[0])
 
 
 @dataclass
@@ -971,8 +981,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     # The process ends before any of this is garbage, and with many rules it would be looked for all the time.
     gc.disable()
-    role = module.params["role"]
-    asked = module.params["passive_ports"]
+    role, asked = module.params["role"], module.params["passive_ports"]
     host = Image(module) if _image.is_image() else Running(module)
     addresses = host.addresses()
     try:
@@ -983,9 +992,9 @@ def main() -> None:
 
     host.options = options
     host.load_rules()
-    current, packages = read(module, options)
-    sets = read_sets(module, options)
     tables = read_nftables(module)
+    current, packages = read(module, options, tables)
+    sets = read_sets(module, options)
 
     def before() -> dict[str, Any]:
         return _plan.snapshot(options.prefix, current, sets, tables) | {"files": _boot.read(options.prefix)}
@@ -1021,16 +1030,17 @@ def main() -> None:
     check(module, plan, _gates.conflicts(desired, share.gates, firewalld_drops=by_firewalld and zones is None))
     if host.wanted and plan.changed and "iptables" not in packages:
         host.check_extensions(share.iptables)
+    printed = printer(module)
     warnings = [
         *host.warnings(),
         *of_inputs(module, options, current),
         *(_firewalld.warnings(desired, zones, share.names) if zones else ()),
-        *_native.warnings(share.native, share.parts, lambda chain: printed(module, chain)),
+        *_native.warnings(share.native, share.parts, printed),
         *_warnings.warnings(
             options,
             current,
             servers,
-            native=lambda ip_version: _native.translating(ip_version, tables, lambda chain: printed(module, chain)),
+            native=lambda ip_version: _native.translating(ip_version, tables, printed),
             running=not host.image,
         ),
         *_stores.warnings(desired, stores),
@@ -1041,7 +1051,7 @@ def main() -> None:
         warnings += _servers.unbounded(servers)
     warn(module, warnings)
     loadable = host.at_boot() if host.wanted else []
-    native = _native.files(share.own, share.parts, tables, lambda chain: printed(module, chain))
+    native = _native.files(share.own, share.parts, tables, printed)
     wanted_files = _boot.files(
         share.iptables,
         plan,

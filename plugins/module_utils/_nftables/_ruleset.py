@@ -109,3 +109,8 @@ def base_chains(tables: Tables) -> Iterator[tuple[str, str, str, Chain]]:
             own = family != "inet" and name in OF_IPTABLES and chain_name in BUILT_IN
             if chain.hook and not own:
                 yield family, name, chain_name, chain
+
+
+def of_iptables(tables: Tables, ip_version: str) -> bool:
+    """Tell whether a table has the name of one that iptables-nft makes, so that iptables-save may print rules."""
+    return any(name in OF_IPTABLES and FAMILIES[family] == (ip_version,) for family, name in tables)

@@ -172,7 +172,7 @@ def _first_drop(sites: Sites, place: tuple[str, str, str]) -> int | None:
 def warnings(sites: Sites, parts: Parts, printed: Callable[[str], str]) -> list[Finding]:
     """Return a warning for each foreign rule that may stop FTP before it meets our jumps, but for bans, or the guard.
 
-    :arg printed: returns what C(nft --stateless --handle list chain) prints of a chain
+    :arg printed: returns what C(nft --stateless --handle --terse list table) prints of a chain's table
     """
     found: dict[tuple[str, int], None] = {}
     for (family, table, name), _chain in sites.chains():
@@ -232,7 +232,7 @@ def _before_tracking(chain: Chain) -> bool:
 def translating(ip_version: str, tables: Tables, printed: Callable[[str], str]) -> Translating:
     """Return the foreign rules that translate addresses.
 
-    :arg printed: returns what C(nft --stateless --handle list chain) prints of a chain
+    :arg printed: returns what C(nft --stateless --handle --terse list table) prints of a chain's table
     """
     lines = {
         line: (f"{family} {name} {chain}", handle)
@@ -462,7 +462,7 @@ def _said(rules: Iterable[Listed]) -> list[tuple[object, str | None]]:
 def stored(parts: Parts, tables: Tables, printed: Callable[[str], str]) -> str:
     """Return our part of the site's tables as the script reads it that brings them back.
 
-    :arg printed: returns what C(nft --stateless --handle list chain) prints of a chain
+    :arg printed: returns what C(nft --stateless --handle --terse list table) prints of a chain's table
     """
     lines: list[str] = []
     for key, part in parts.items():
