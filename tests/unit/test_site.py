@@ -324,6 +324,35 @@ def test_what_keeps_ftp_from_the_helper_and_the_guard_comes_behind(
 
 
 @pytest.mark.parametrize(
+    ("inputs", "chain"),
+    [
+        ({}, "INPUT"),
+        ({}, "OUTPUT"),
+        ({"interface": ["any"]}, "INPUT"),
+        ({"side": "client"}, "INPUT"),
+        ({"side": "gateway", "out_interface": ["eth1"]}, "FORWARD"),
+        ({"side": "gateway", "out_interface": ["eth1"], "nat": True}, "FORWARD"),
+        (
+            {
+                "side": "gateway",
+                "out_interface": ["eth1"],
+                "mode": "passive",
+                "tls": True,
+                "passive_ports": "50000:50009",
+            },
+            "FORWARD",
+        ),
+    ],
+)
+@pytest.mark.parametrize("rule", ["-j ACCEPT", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"])
+def test_every_jump_to_the_guard_comes_before_what_accepts(inputs: dict[str, Any], chain: str, rule: str) -> None:
+    current = ruleset(f"-A {chain} {rule}", table="mangle")
+    plan = _plan.plan(_desired.of(options(**inputs)), {"ipv4": current}, {}, together=True)
+    lines = plan.after["ipv4"].chain("mangle", chain)
+    assert ["hostfw.conntrack: " in line for line in lines] == [True, True, False]
+
+
+@pytest.mark.parametrize(
     ("chain", "rule", "words"),
     [
         ("PREROUTING", "-i eth0 -j CT --zone 5", "conflict"),

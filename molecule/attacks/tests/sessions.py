@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import count, cycle
+from itertools import count, cycle, product
 from pathlib import Path
 
 from lab.agent import Agent
@@ -143,9 +143,9 @@ class Site:
 
     @property
     def rules(self) -> list[str]:
-        """The rules of iptables for these states, which stand first."""
-        matches = f"-m conntrack --ctstate {self.states} -j ACCEPT"
-        return [f"filter -I {chain} {matches}" for chain in ("INPUT", "OUTPUT", "FORWARD")] if self.states else []
+        """The rules of iptables for these states, which stand first, in the table of the guard, too."""
+        chains = product(("mangle", "filter"), ("INPUT", "OUTPUT", "FORWARD")) if self.states else ()
+        return [f"{table} -I {chain} -m conntrack --ctstate {self.states} -j ACCEPT" for table, chain in chains]
 
 
 OF_IPTABLES = Site("strict", ""), Site("established", "ESTABLISHED"), Site("related", "RELATED,ESTABLISHED")

@@ -403,9 +403,9 @@ def test_segment_of_no_connection_comes_no_further_than_a_syn(direction: Directi
     def arrived(ip_version: int, *source_ports: int) -> set[tuple[int, int]]:
         ends = source.address(ip_version), target.address(ip_version)
         watcher = target.call("watch", ends[1])
-        # From none of these ports has anything been sent yet that these could be the answer to.
+        # From none of these ports has anything been sent yet that these could be the answer to; from port 20 it has.
         for source_port, flags, some in product(
-            source_ports, invalid + middle, ([1, 100], [1024, 1100], [30000, 30100])
+            source_ports, invalid + middle, ([1, 19], [21, 100], [1024, 1100], [30000, 30100])
         ):
             source.call("shoot", ends[0], source_port, ends[1], some, flags)
         return {(seen[0], seen[1]) for seen in target.call("seen", watcher, ends[0], source_ports)}

@@ -639,8 +639,8 @@ def takes(jump: Rule, packet: Packet) -> bool:
     """Tell whether a jump is for a packet of its chain."""
     return (
         (jump.protocol or "tcp") == packet.protocol
-        and jump.in_interface == packet.in_interface
-        and jump.out_interface == packet.out_interface
+        and jump.in_interface in (None, packet.in_interface)
+        and jump.out_interface in (None, packet.out_interface)
         and (jump.table != "raw" or str(packet.destination_port) in str(jump.destination_port).split(","))
     )
 
