@@ -353,6 +353,33 @@ def test_every_jump_to_the_guard_comes_before_what_accepts(inputs: dict[str, Any
 
 
 @pytest.mark.parametrize(
+    ("rule", "before"),
+    [
+        ("-p tcp -m tcp --dport 5432 -j ACCEPT", True),
+        ("-p tcp -m multiport ! --dports 21,22 -j ACCEPT", True),
+        ("-p tcp -m tcp --sport 20 --dport 5432 -j RETURN", True),
+        ("-i eth1 -j ACCEPT", True),
+        ("-s 192.0.2.1/32 -j ACCEPT", True),
+        ("-p tcp -m multiport --dports 50100:50200 -j NFQUEUE --queue-num 0", True),
+        ("-p tcp -m conntrack --ctstate RELATED -j ACCEPT", True),
+        ("-g OTHERS", True),
+        ("-p udp -m udp --dport 5432 -j ACCEPT", False),
+        ("-m conntrack --ctstate NEW -m tcp -p tcp --dport 5432 -j ACCEPT", False),
+        ("-s 127.0.0.0/8 -j ACCEPT", False),
+        ("-p tcp -m tcp --dport 5432 -j DROP", False),
+        ("-p tcp -m tcp --dport 5432 -j MARK --set-xmark 0x1/0xffffffff", False),
+    ],
+)
+def test_what_may_accept_any_data_connection_comes_behind_the_guard(rule: str, before: bool) -> None:
+    current = ruleset("-A OTHERS -p tcp -m tcp --dport 5432 -j ACCEPT", f"-A INPUT {rule}", table="mangle")
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
+    lines = plan.after["ipv4"].chain("mangle", "INPUT")
+    (guard,) = (index for index, line in enumerate(lines) if line.endswith("-j HOSTFW-INPUT"))
+    assert (guard < lines.index(f"-A INPUT {rule}")) is before
+    assert warned(current) == []
+
+
+@pytest.mark.parametrize(
     ("chain", "rule", "words"),
     [
         ("PREROUTING", "-i eth0 -j CT --zone 5", "conflict"),

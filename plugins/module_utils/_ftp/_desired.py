@@ -37,7 +37,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows impor
     other,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Packet
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import ANY_PORT, Packet
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import LIVE_SECONDS, LIVE_SIZE, Rule
 
 # Begins the comment of every rule, and tells our rules from foreign ones.
@@ -633,6 +633,20 @@ def packets(
         if (jump.chain, jump.protocol) == (chain, ICMP[ip_version]):
             found[Packet(str(jump.protocol), "RELATED", out_interface=jump.out_interface, destination=(None,))] = None
     return list(found)
+
+
+def announced(chain: str) -> list[Packet]:
+    """Return the packets that the guard may have to drop in a built-in chain: the first of any data connection."""
+    packet = Packet(
+        protocol="tcp",
+        state="RELATED",
+        source_port=ANY_PORT,
+        destination_port=ANY_PORT,
+        source=() if chain == "OUTPUT" else (None,),
+        destination=() if chain == "INPUT" else (None,),
+        helper=True,
+    )
+    return [packet._replace(flags=flags) for flags in ("SYN", "ACK", "PSH,ACK")]
 
 
 def takes(jump: Rule, packet: Packet) -> bool:

@@ -46,6 +46,8 @@ NOBODY = tuple(
 NAMED = 50
 # Which ports of a packet a condition is on: that of its source, that of its destination.
 PORTS = {"--sport": (0,), "--sports": (0,), "--dport": (1,), "--dports": (1,), "--ports": (0, 1)}
+# Of a packet of which nobody knows it.
+ANY_PORT = 0
 PROTOCOLS = {"6": "tcp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
 
 
@@ -56,7 +58,7 @@ class Packet(NamedTuple):
     - state: of its connection
     - reply: whether it goes against the direction of the packet that opened the connection
     - flags: those of TCP, in one word
-    - source_port, destination_port: None where the protocol has none
+    - source_port, destination_port: None where the protocol has none, or both V(ANY_PORT)
     - in_interface, out_interface: names or wildcards; None is any
     - source, destination: the networks that its ends may be in; (None,) is anywhere, empty the host itself
     - helper: whether the connection is a data connection of the FTP helper
@@ -153,6 +155,7 @@ class Reader:
         self.packets = packets
         self.all = (1 << len(packets)) - 1
         self.likely = self.those(lambda packet: packet.likely)
+        self._any_port = self.those(lambda packet: packet.destination_port == ANY_PORT)
         self._chains: dict[str, Effect] = {}
         self._read: dict[str, Read] = {}
         self._clauses: dict[Clause, Match] = {}
@@ -306,8 +309,9 @@ class Reader:
         masks = [0] * 6
         if clause.option in PORTS:
             its = self._with_ports(clause)
-            its = self.all & ~its if clause.negated else its
-            return Match(its, its, its, its, its)
+            sure = (self.all & ~its if clause.negated else its) & ~self._any_port
+            some = sure | self._any_port
+            return Match(some, some, sure, sure, sure)
         if clause.option in ("-s", "-d"):
             for source, destination, mask in self._ends:
                 sure = _address(clause, source if clause.option == "-s" else destination, self._near)

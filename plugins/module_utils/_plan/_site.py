@@ -47,6 +47,7 @@ class Site:
         self._cuts: list[int] | None = None
         self._ports: dict[str, list[int]] = {}
         self._readers: dict[tuple[str, str], Reader] = {}
+        self._of_the_guard: dict[str, Reader] = {}
 
     def reader(self, table: str, chain: str) -> Reader:
         """Return who reads the rules for the packets that pass a built-in chain."""
@@ -71,13 +72,23 @@ class Site:
     def stop(self, jump: Rule, lines: Sequence[str]) -> int:
         """Return the index of the first rule that stops what a jump is for, or may keep it from the jump."""
         reader = self.reader(jump.table, jump.chain)
-        its = self._its(reader, jump) & reader.likely
-        filters = jump.table == "filter"
+        its = self._its(reader, jump)
         for index, line in enumerate(lines):
+            if OURS in line:
+                continue
             effect = reader.effect(line)
-            if (effect.stops if filters else effect.accepts) & its and OURS not in line:
+            if effect.stops & its & reader.likely if jump.table == "filter" else effect.accepts & its:
+                return index
+            if jump.table == "mangle" and jump.helper and self._guarded(jump.chain).effect(line).accepts:
                 return index
         return len(lines)
+
+    def _guarded(self, chain: str) -> Reader:
+        """Return who reads the rules for all that the guard may have to drop, whatever FTP is let through."""
+        if chain not in self._of_the_guard:
+            packets = _desired.announced(chain)
+            self._of_the_guard[chain] = Reader(self.ruleset, "mangle", packets, chain, self.near)
+        return self._of_the_guard[chain]
 
     def filters(self) -> bool:
         """Tell whether anything drops FTP where our jumps would let it pass."""
