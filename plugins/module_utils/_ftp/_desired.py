@@ -635,8 +635,11 @@ def packets(
     return list(found)
 
 
-def announced(chain: str) -> list[Packet]:
-    """Return the packets that the guard may have to drop in a built-in chain: the first of any data connection."""
+def guarded(chain: str) -> list[Packet]:
+    """Return the packets that the guard may have to drop in a built-in chain, whatever FTP is let through.
+
+    These are the first of any data connection, and those of a control connection that come in on the wrong side.
+    """
     packet = Packet(
         protocol="tcp",
         state="RELATED",
@@ -646,7 +649,8 @@ def announced(chain: str) -> list[Packet]:
         destination=() if chain == "INPUT" else (None,),
         helper=True,
     )
-    return [packet._replace(flags=flags) for flags in ("SYN", "ACK", "PSH,ACK")]
+    control = [packet._replace(state="ESTABLISHED", reply=reply, helper=False) for reply in (False, True)]
+    return [of._replace(flags=flags) for of in (packet, *control) for flags in ("SYN", "ACK", "PSH,ACK")]
 
 
 def takes(jump: Rule, packet: Packet) -> bool:

@@ -79,14 +79,15 @@ class Site:
             effect = reader.effect(line)
             if effect.stops & its & reader.likely if jump.table == "filter" else effect.accepts & its:
                 return index
-            if jump.table == "mangle" and jump.helper and self._guarded(jump.chain).effect(line).accepts:
+            anywhere = not (jump.in_interface or jump.out_interface)
+            if jump.table == "mangle" and anywhere and self._guarded(jump.chain).effect(line).accepts:
                 return index
         return len(lines)
 
     def _guarded(self, chain: str) -> Reader:
         """Return who reads the rules for all that the guard may have to drop, whatever FTP is let through."""
         if chain not in self._of_the_guard:
-            packets = _desired.announced(chain)
+            packets = _desired.guarded(chain)
             self._of_the_guard[chain] = Reader(self.ruleset, "mangle", packets, chain, self.near)
         return self._of_the_guard[chain]
 
