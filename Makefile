@@ -21,6 +21,8 @@ CORES :=
 MAKEFLAGS += --jobs=3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache
+# Ansible starts hundreds of times, and takes twice as long where nothing that is compiled is kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: test lint unit molecule proof demo interoperability topologies compare bench versions sanity docs clean engine images
 
