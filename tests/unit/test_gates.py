@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
+from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _commands
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset
 from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _gates, _native, _own
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
@@ -89,6 +90,7 @@ def commands(text: str, **inputs: object) -> list[str]:
         nft(SSH, policy="drop", family="ip"),
         nft(policy="drop", family="ip6"),
         nft(policy="drop", hook="output"),
+        nft(policy="drop", hook="output", type="route"),
         nft(policy="drop", family="ip", table="filter"),
         nft([match(L4PROTO, "tcp"), {"reject": None}]),
         nft([match(L4PROTO, {"set": ["tcp", "udp"]}), {"drop": None}]),
@@ -236,6 +238,29 @@ def test_what_drops_before_connections_are_tracked() -> None:
     (conflict,) = conflicts(printed("t_pre"), ip_versions=["ipv4"])
     assert "Give it a priority above -200" in conflict
     assert commands(printed("t_pre"), ip_versions=["ipv4"]) == []
+
+
+def test_what_drops_on_its_way_out_before_connections_are_tracked() -> None:
+    text = json.loads(nft(policy="drop", hook="output"))
+    (chain,) = (item["chain"] for item in text["nftables"] if item.get("chain", {}).get("hook"))
+    for priority, expected in ((-300, 1), (-200, 1), (-150, 0)):
+        chain["prio"] = priority
+        assert len(conflicts(json.dumps(text))) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (match({"payload": {"protocol": "tcp", "field": "dport"}}, "@open"), True),
+        (match({"meta": {"key": "iifname"}}, "@wan"), True),
+        (match({"meta": {"key": "l4proto"}}, "@protocols"), True),
+        ({"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@zones"}}, True),
+        (match({"payload": {"protocol": "ip", "field": "saddr"}}, "@bans"), False),
+        (match({"payload": {"protocol": "ip6", "field": "daddr"}}, "@bans", "!="), False),
+    ],
+)
+def test_what_is_in_a_set_is_asked_for_where_it_decides(rule: dict[str, Any], expected: bool) -> None:
+    assert bool(_commands.DECIDED_BY_NAME.search(json.dumps({"nftables": [rule]}))) is expected
 
 
 def test_jump_before_routing_asks_for_no_mark() -> None:

@@ -21,6 +21,17 @@ BANS = {"set": {"family": "inet", "table": "own", "name": "bans", "type": "ipv4_
 FEW = {
     "set": {"family": "inet", "table": "own", "name": "few", "type": "ipv4_addr", "elem": ["192.0.2.1", "192.0.2.2"]}
 }
+# As nft 1.1.4 prints a flag alone.
+PORTS = {
+    "set": {
+        "family": "inet",
+        "table": "own",
+        "name": "ports",
+        "type": "inet_service",
+        "flags": "timeout",
+        "elem": [21, {"range": [1024, 65535]}],
+    }
+}
 TERSE = {"set": {"family": "inet", "table": "own", "name": "terse", "type": "ipv4_addr"}}
 LIMIT = {"limit": {"rate": 5, "burst": 5, "per": "second"}}
 
@@ -28,7 +39,7 @@ LIMIT = {"limit": {"rate": 5, "burst": 5, "per": "second"}}
 def lines(*rule: dict[str, Any], ip_version: str = "ipv4") -> list[str]:
     """Return what becomes of a rule."""
     text = json.loads(nft(list(rule)))
-    text["nftables"] += [BANS, FEW, TERSE]
+    text["nftables"] += [BANS, FEW, PORTS, TERSE]
     table = _ruleset.parse(json.dumps(text))["inet", "own"]
     chain = table.chains["entry"]
     found = _foreign.read(ip_version, table, ("entry", chain), chain.rules, ["INPUT"])
@@ -61,6 +72,7 @@ def lines(*rule: dict[str, Any], ip_version: str = "ipv4") -> list[str]:
         ([match(SADDR, "@terse"), *DROP], ["--match-set @terse src -j DROP"]),
         ([match(SADDR, "@terse", "!="), *DROP], ["! --match-set @terse src -j DROP"]),
         ([match(SADDR, "@nowhere"), *DROP], ["--unknown -j DROP"]),
+        ([match(DPORT, "@ports"), *ACCEPT], ["--unknown -j ACCEPT"]),
         ([match({"&": [FLAGS, ["fin", "syn"]]}, "syn"), *DROP], ["-p tcp --tcp-flags FIN,SYN SYN -j DROP"]),
         ([match({"&": [FLAGS, ["fin", "syn"]]}, 0), *DROP], ["-p tcp --tcp-flags FIN,SYN NONE -j DROP"]),
         ([match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False), *DROP], []),
@@ -154,6 +166,7 @@ def sets(value: object) -> dict[str, Any]:
         ([sets({"|": [{"&": [MARK, 0xCFFFFFFF]}, 1]})], ["connmark-written"]),
         ([sets({"|": [MARK, 1]})], []),
         ([sets({"|": [MARK, 0x10000000]})], ["connmark-written"]),
+        ([sets({"|": [MARK, {"meta": {"key": "mark"}}, 1]})], ["connmark-written"]),
         ([sets({"&": [MARK, 0xFF]})], ["connmark-written"]),
         ([match(DPORT, 80), sets(1)], []),
         ([match(MARK, 1), *ACCEPT], ["connmark-read"]),

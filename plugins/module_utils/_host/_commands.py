@@ -11,8 +11,8 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 
-# In JSON: a named verdict map, or a match of ports with a named set.
-DECIDED_BY_NAME = re.compile(r'"data": "@|"field": "[sd]port"}}, "right": "@')
+# In JSON: a named verdict map, or a match of ports, of an interface or the like with a named set.
+DECIDED_BY_NAME = re.compile(r'"data": "@|"(?:field": "[sd]port|key": "\w+)"}}, "right": "@')
 SBIN = ["/usr/sbin", "/sbin", "/usr/local/sbin"]
 
 

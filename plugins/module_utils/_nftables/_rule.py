@@ -5,7 +5,7 @@
 """A rule as nftables has it: the statements that C(nft --json) prints, and the words that C(nft --file) reads.
 
 The statements are those of libnftables-json(5), in the one form that normal() makes of what each version prints
-(0.9.8 to 1.1.3); what a rule has counted is no part of them.
+(0.9.8 to 1.1.4); what a rule has counted is no part of them.
 """
 
 from __future__ import annotations
@@ -181,10 +181,15 @@ def _normal(item: object) -> Any:  # noqa: ANN401 any of JSON's values
         return sorted(words)
     if list(item) == ["set"] and isinstance(item["set"], list):
         return _set(item["set"])
-    made = {key: _normal(value) for key, value in item.items()}
+    made = {key: _normal(listed(value) if key == "flags" else value) for key, value in item.items()}
     if made.get("left") == _meta("l4proto") and isinstance(made["right"], int):
         made["right"] = PROTOCOLS.get(made["right"], made["right"])
     return made
+
+
+def listed(flags: object) -> object:
+    """Return flags as a list, of which newer versions of nft print one alone as a word."""
+    return [flags] if isinstance(flags, str) else flags
 
 
 def _words(item: object) -> list[str] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rule import Statement, normal, text
+from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables._rule import Statement, listed, normal, text
 
 # What iptables-nft makes; iptables-save shows what is in them, but no other base chains of the same tables.
 OF_IPTABLES = ("raw", "mangle", "nat", "filter", "security")
@@ -88,7 +88,7 @@ def parse(printed: str) -> Tables:
         table = found.setdefault((of["family"], of["name"] if kind == "table" else of["table"]), Table())
         if kind == "chain":
             chain = table.chains[of["name"]] = Chain(None, of.get("prio", 0), of.get("policy"))
-            if of.get("type") == "filter":
+            if of.get("type") in ("filter", "route"):
                 chain.hook = of["hook"]
             elif of.get("type") == "nat":
                 chain.nat = of["hook"]
@@ -96,7 +96,7 @@ def parse(printed: str) -> Tables:
             rule = Listed(normal(of["expr"]), of.get("comment"), of.get("handle", 0))
             table.chains[of["chain"]].rules.append(rule)
         elif kind in ("set", "map"):
-            table.sets[of["name"]] = of
+            table.sets[of["name"]] = {**of, "flags": listed(of["flags"])} if "flags" in of else of
         elif kind == "ct helper":
             table.helpers[of["name"]] = of["type"]
     return found

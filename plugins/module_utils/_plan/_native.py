@@ -151,7 +151,7 @@ def gates(sites: Sites) -> list[Gate]:
     for place, chain in sites.chains():
         first = _first_drop(sites, place)
         if first is not None:
-            too_early = chain.hook == "prerouting" and chain.priority <= CONNTRACK
+            too_early = chain.hook in ("prerouting", "output") and chain.priority <= CONNTRACK
             found.append(Gate(*place, first, too_early))
     return found
 
@@ -255,8 +255,9 @@ def _mark_of(statement: Mapping[str, Any]) -> tuple[bool, int]:
         return False, _mask(value["left"])
     if kind == "mangle" and value["key"] == MARK:
         new = value["value"]
-        kept, turned = new["|"] if isinstance(new, dict) and "|" in new else (new, 0)
-        return True, ALL & ~_mask(kept) | (turned if isinstance(turned, int) else ALL)
+        kept, *turned = new["|"] if isinstance(new, dict) and "|" in new else (new, 0)
+        (bits,) = turned if len(turned) == 1 else [ALL]
+        return True, ALL & ~_mask(kept) | (bits if isinstance(bits, int) else ALL)
     return False, 0
 
 
