@@ -70,6 +70,8 @@ INPUT = [
     ("-m state --state NEW -j DROP", BEFORE),
     ("-m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP", BEFORE),
     ('-m comment --comment "-j is no target here" -j DROP', BEFORE),
+    ("-p tcp -j CHAOS --tarpit", BEFORE),
+    ("-j DELUDE", BEFORE),
     ("-p tcp -m tcp ! --dport 22 -j DROP", BEFORE),
     ("-p tcp -m multiport ! --dports 22,80 -j DROP", BEFORE),
     ("-p tcp -m tcp --dport 1:65535 -j DROP", BEFORE),
@@ -355,6 +357,15 @@ def test_every_jump_to_the_guard_comes_before_what_accepts(inputs: dict[str, Any
     assert lines[-1] == f"-A {chain} {rule}"
 
 
+@pytest.mark.parametrize("chain", ["INPUT", "OUTPUT"])
+@pytest.mark.parametrize("flags", ["RST RST", "FIN,ACK FIN,ACK", "FIN,RST RST"])
+def test_guard_sees_each_end_of_a_control_connection(chain: str, flags: str) -> None:
+    rule = f"-A {chain} -p tcp -m tcp --tcp-flags {flags} -j ACCEPT"
+    current = ruleset(rule, table="mangle")
+    plan = _plan.plan(_desired.of(options()), {"ipv4": current}, {}, together=True)
+    assert plan.after["ipv4"].chain("mangle", chain)[-1] == rule
+
+
 @pytest.mark.parametrize(
     ("rule", "before"),
     [
@@ -366,6 +377,9 @@ def test_every_jump_to_the_guard_comes_before_what_accepts(inputs: dict[str, Any
         ("-p tcp -m multiport --dports 50100:50200 -j NFQUEUE --queue-num 0", True),
         ("-p tcp -m conntrack --ctstate RELATED -j ACCEPT", True),
         ("-g OTHERS", True),
+        ("-p tcp -m tcp --tcp-flags RST RST -j ACCEPT", True),
+        ('-s 10.0.0.5/32 -m comment --comment "was -j DROP until May" -j ACCEPT', True),
+        ('-m comment --comment "see hostfw.conntrack: guard" -j ACCEPT', True),
         ("-p tcp -m conntrack --ctstate ESTABLISHED -m tcp --dport 5432 -j ACCEPT", True),
         ("-p udp -m udp --dport 5432 -j ACCEPT", False),
         ("-m conntrack --ctstate NEW -m tcp -p tcp --dport 5432 -j ACCEPT", False),
@@ -383,6 +397,43 @@ def test_what_may_accept_any_data_connection_comes_behind_the_guard(rule: str, b
     assert warned(current) == []
 
 
+NAT = {"side": "gateway", "out_interface": ["eth1"], "nat": True}
+
+
+@pytest.mark.parametrize("inputs", [NAT, {**NAT, "server_addresses": ["10.1.0.5"]}], ids=str)
+@pytest.mark.parametrize(
+    ("table", "rule", "expected"),
+    [
+        ("mangle", "-i eth0 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j DROP", "rule-before-jump"),
+        ("mangle", "-i eth0 -d 203.0.113.1/32 -p tcp -j DROP", "rule-before-jump"),
+        ("mangle", "-i eth0 -d 203.0.113.0/24 -p tcp -m tcp ! --dport 22 -j DROP", "rule-before-jump"),
+        ("mangle", "-i eth0 -d 203.0.113.1/32 -p tcp -m tcp --dport 22 -j DROP", ""),
+        ("mangle", "-i eth0 -d 127.0.0.0/8 -j DROP", ""),
+        ("raw", "-i eth0 -d 203.0.113.1/32 -p tcp -m tcp --dport 21 -j CT --notrack", "rule-before-helper"),
+        ("raw", "-i eth0 -m addrtype --dst-type LOCAL -j ACCEPT", "before"),
+        ("raw", "-d 203.0.113.1/32 -j ACCEPT", "before"),
+    ],
+)
+def test_before_routing_nat_publishes_another_address(
+    inputs: dict[str, Any], table: str, rule: str, expected: str
+) -> None:
+    current = ruleset(f"-A PREROUTING {rule}", table=table)
+    plan = _plan.plan(_desired.of(options(**inputs)), {"ipv4": current}, {}, together=True)
+    named = [finding.id for finding in plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])]
+    assert named == ([] if expected in ("", "before") else [expected])
+    lines = plan.after["ipv4"].chain(table, "PREROUTING")
+    assert lines[-1] == f"-A PREROUTING {rule}" or expected != "before"
+
+
+def test_network_that_the_host_is_not_on_publishes_nothing() -> None:
+    rule = "-A PREROUTING -i eth0 -d 198.51.100.0/24 -j DROP"
+    current = ruleset(rule, table="mangle")
+    for networks, expected in ((("203.0.113.0/24",), 0), (("198.51.100.0/25",), 1)):
+        near = Near(networks)
+        plan = _plan.plan(_desired.of(options(**NAT)), {"ipv4": current}, {}, together=True, near=near)
+        assert len(plan.sites["ipv4"].warnings("iptables", plan.after["ipv4"])) == expected
+
+
 @pytest.mark.parametrize(
     ("chain", "rule", "words"),
     [
@@ -392,6 +443,7 @@ def test_what_may_accept_any_data_connection_comes_behind_the_guard(rule: str, b
         ("OUTPUT", "-p tcp -m tcp --sport 21 -j CT --notrack", "conflict"),
         ("PREROUTING", "-p tcp -m tcp --dport 50000:50999 -j CT --notrack", "conflict"),
         ("PREROUTING", "-s 192.0.2.0/24 -j CT --notrack", "warning"),
+        ("OUTPUT", "-o lo -j CT --notrack", ""),
         ("PREROUTING", "-p tcp -m tcp --dport 21 -j CT --zone 5 --helper ftp", ""),
         ("PREROUTING", "-p tcp -m tcp --dport 80 -j CT --notrack", ""),
         ("PREROUTING", "-i eth1 -j CT --zone 5", ""),

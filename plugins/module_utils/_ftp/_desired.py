@@ -37,8 +37,13 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows impor
     other,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS, Options
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import ANY_PORT, Packet
-from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import LIVE_SECONDS, LIVE_SIZE, Rule
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import ANY_PORT, ANYWHERE, Packet
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import (
+    LIVE_SECONDS,
+    LIVE_SIZE,
+    Rule,
+    comment_of,
+)
 
 # Begins the comment of every rule, and tells our rules from foreign ones.
 OURS = "hostfw.conntrack: "
@@ -603,6 +608,7 @@ def packets(
     for hook, sender, interface, out in _ways(options) if jumps else ():
         if chain not in PASSES[hook]:
             continue
+        translated = options.nat and chain == "PREROUTING"
         for flow in flows.control + flows.data + flows.live:
             opens = sender == flow.opened_by
             packet = Packet(
@@ -612,11 +618,14 @@ def packets(
                 in_interface=None if chain == "POSTROUTING" else interface,
                 out_interface=None if chain == "PREROUTING" else out,
                 source=_networks(options, ip_version, sender),
-                destination=_networks(options, ip_version, other(sender)),
+                # Where NAT publishes the server, its address is only known behind the tables that come before routing.
+                destination=ANYWHERE if translated else _networks(options, ip_version, other(sender)),
                 helper=flow.opening == "RELATED",
             )
             kinds = [(flow.opening if opens else "ESTABLISHED", "SYN" if opens else "SYN,ACK")]
             kinds += [("ESTABLISHED", flags) for flags in ("ACK", "PSH,ACK", "FIN,ACK")]
+            if table == "mangle" and flow in flows.control:  # where the guard must see it
+                kinds += [("ESTABLISHED", flags) for flags in ("RST", "RST,ACK")]
             for server_port, client_port, likely in _some_ports(flow, some_of):
                 source, destination = (client_port, server_port) if sender == "client" else (server_port, client_port)
                 for state, flags in kinds:
@@ -650,7 +659,13 @@ def guarded(chain: str) -> list[Packet]:
         helper=True,
     )
     control = [packet._replace(state="ESTABLISHED", reply=reply, helper=False) for reply in (False, True)]
-    return [of._replace(flags=flags) for of in (packet, *control) for flags in ("SYN", "ACK", "PSH,ACK")]
+    flags = ("SYN", "ACK", "PSH,ACK", "FIN,ACK", "RST", "RST,ACK")
+    return [of._replace(flags=each) for of in (packet, *control) for each in flags]
+
+
+def marked(line: str) -> bool:
+    """Tell whether a rule that iptables-save has printed is the role's, by the beginning of its comment."""
+    return OURS in line and (comment_of(line) or "").startswith(OURS)
 
 
 def takes(jump: Rule, packet: Packet) -> bool:

@@ -33,8 +33,8 @@ Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 FALSE, BANNED, MAYBE, USUALLY, PARTLY, TRUE = range(6)
 
 # The bulk of most long lists of rules, known without taking them apart.
-BAN = re.compile(r"-A \S+ -s [0-9a-f:.]+/(?:32|128) (?:[^!]* )?-j (?:DROP|REJECT)\b")
-DROPPING = {"DROP", "REJECT", "TARPIT", "STEAL"}
+BAN = re.compile(r"-A \S+ -s [0-9a-f:.]+/(?:32|128) (?:[^!\"]* )?-j (?:DROP|REJECT)\b")
+DROPPING = {"DROP", "REJECT", "TARPIT", "STEAL", "CHAOS", "DELUDE"}
 # A packet that a program reads does not come back to the chain (nfnetlink_queue).
 ACCEPTING = {"ACCEPT", "NFQUEUE", "QUEUE"}
 TRACKING = {"CT", "NOTRACK"}
@@ -46,8 +46,9 @@ NOBODY = tuple(
 NAMED = 50
 # Which ports of a packet a condition is on: that of its source, that of its destination.
 PORTS = {"--sport": (0,), "--sports": (0,), "--dport": (1,), "--dports": (1,), "--ports": (0, 1)}
-# Of a packet of which nobody knows it.
+# Of a packet of which nobody knows it: the port; the address, which may be the host's own.
 ANY_PORT = 0
+ANYWHERE = (None, "")
 PROTOCOLS = {"6": "tcp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
 
 
@@ -60,7 +61,8 @@ class Packet(NamedTuple):
     - flags: those of TCP, in one word
     - source_port, destination_port: None where the protocol has none, or both V(ANY_PORT)
     - in_interface, out_interface: names or wildcards; None is any
-    - source, destination: the networks that its ends may be in; (None,) is anywhere, empty the host itself
+    - source, destination: the networks that its ends may be in; (None,) is anywhere else, empty the host
+      itself, V(ANYWHERE) either
     - helper: whether the connection is a data connection of the FTP helper
     - likely: whether there are many like it
     """
@@ -214,7 +216,7 @@ class Reader:
             return Effect(accepts=match.banned, leaves=self.all & ~match.surely)
         if target in TRACKING and self.table == "raw":
             helps = target == "CT" and ("--helper", "ftp") in zip(rest, rest[1:])
-            return Effect(tracks={} if helps or not match.maybe else {line: (match.maybe, match.partly)})
+            return Effect(tracks={} if helps or not match.maybe else {line: (match.maybe, match.surely)})
         if target is None or not self.ruleset.has(self.table, target):  # RETURN among them
             return Effect(leaves=self.all)
         chain = self.chain(target)
@@ -224,7 +226,7 @@ class Reader:
             accepts=match.banned & chain.accepts,
             drops={rule: mask & match.maybe for rule, mask in chain.drops.items() if mask & match.maybe},
             tracks={
-                rule: (maybe & match.maybe, surely & match.partly)
+                rule: (maybe & match.maybe, surely & match.surely)
                 for rule, (maybe, surely) in chain.tracks.items()
                 if maybe & match.maybe
             },
@@ -314,7 +316,8 @@ class Reader:
             return Match(some, some, sure, sure, sure)
         if clause.option in ("-s", "-d"):
             for source, destination, mask in self._ends:
-                sure = _address(clause, source if clause.option == "-s" else destination, self._near)
+                end = source if clause.option == "-s" else destination
+                sure = _published(clause, self._near) if end == ANYWHERE else _address(clause, end, self._near)
                 masks[sure] |= mask
         else:
             value = _CONDITIONS.get(clause.option, _unknown)
@@ -440,6 +443,8 @@ def _helper(clause: Clause, packet: Packet) -> int:
 
 def _address_type(clause: Clause, packet: Packet) -> int:
     ends = packet.source if clause.option == "--src-type" else packet.destination
+    if ends == ANYWHERE:
+        return MAYBE
     return _is(bool({"UNICAST" if ends else "LOCAL"} & set(clause.values[0].split(","))), clause)
 
 
@@ -490,6 +495,15 @@ def _address(clause: Clause, ends: tuple[str | None, ...], near: Sequence[Networ
     if not any(network.overlaps(other) for other in among):
         return _is(0, clause)
     return _is(1, clause) if all(_within(other, network) for other in among) else single
+
+
+def _published(clause: Clause, near: Sequence[Network] | None) -> int:
+    """Tell whether the address may be meant that the host itself has for others."""
+    network = _network(clause.values[0])
+    if _nobody(clause.values[0]):
+        return _is(0, clause)
+    elsewhere = network and near and not clause.negated and not any(map(network.overlaps, near))
+    return BANNED if elsewhere else MAYBE
 
 
 def _within(one: Network, other: Network) -> bool:

@@ -20,6 +20,7 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired imp
     TABLES,
     Chains,
     Desired,
+    marked,
 )
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import HELPER
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._options import IP_VERSIONS
@@ -27,7 +28,6 @@ from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreig
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import (
     PROGRAMS,
     Rule,
-    comment_of,
     same,
     target_of,
 )
@@ -252,7 +252,7 @@ def _back(chains: Chains, table: str, ruleset: Ruleset, before: Mapping[str, Any
 
 def ours(line: str, chains: Chains) -> bool:
     """Tell whether a rule outside our chains is a jump that we made: our mark, into a chain of ours."""
-    return _marked(line) and target_of(line) in [name for _table, name in chains.all()]
+    return marked(line) and target_of(line) in [name for _table, name in chains.all()]
 
 
 def _shared(table: str, chain: str) -> bool:
@@ -262,12 +262,12 @@ def _shared(table: str, chain: str) -> bool:
 
 def _to_guard(line: str) -> bool:
     """Tell whether a rule outside of the shared chains is the jump to one that an instance made."""
-    return _marked(line) and target_of(line) in GUARD.values()
+    return marked(line) and target_of(line) in GUARD.values()
 
 
 def _of_others(chains: Chains, lines: Sequence[str]) -> list[str]:
     """Return the jumps of other instances in a shared chain, and the drop behind them."""
-    found = [line for line in lines if _marked(line) and not ours(line, chains)]
+    found = [line for line in lines if marked(line) and not ours(line, chains)]
     jumps = [line for line in found if re.search("-DATA-(IN|OUT)$", target_of(line) or "")]
     return [*jumps, *(line for line in found if target_of(line) == "DROP")] if jumps else []
 
@@ -305,7 +305,7 @@ def _guard_conflicts(desired: Desired, ip_version: str, ruleset: Ruleset) -> lis
     drops = {rule.chain: rule.line() for rule in desired.rules[ip_version].guard if rule.jump == "DROP"}
     for chain, drop in drops.items():
         lines = ruleset.chain("mangle", chain)
-        if lines and not any(_marked(line) for line in lines):
+        if lines and not any(marked(line) for line in lines):
             found.append(Finding("foreign-guard-chain", chain=chain, ip_version=ip_version, rule=lines[0]))
         other = next((line for line in lines if target_of(line) == "DROP" and not same(line, drop)), None)
         if other and _of_others(desired.chains, lines):
@@ -338,7 +338,7 @@ def _foreign_chains(ruleset: Ruleset, chains: Chains) -> dict[tuple[str, str], s
     for table in TABLES:
         for chain, lines in ruleset.tables.get(table, {}).items():
             for line in lines if (table, chain) in names else [line for line in lines if chains.prefix in line]:
-                if ours(line, chains) or ((table, chain) in names and _marked(line)):
+                if ours(line, chains) or ((table, chain) in names and marked(line)):
                     return {}
                 if (table, chain) in names:
                     found.setdefault((table, chain), line)
@@ -442,7 +442,7 @@ class _Changes:
         if self.first:
             return index <= place
         if self.desired.position(jump) == "last":
-            return index <= place and all(map(_marked, between))
+            return index <= place and all(map(marked, between))
         return index <= place and not self.site.hinders(jump, between)
 
     def place(self, jump: Rule, lines: Sequence[str]) -> int:
@@ -492,7 +492,7 @@ class _Changes:
                 if own and (table, chain) not in staying:
                     continue
                 others: list[str] = []
-                if _shared(table, chain) and any(_marked(line) for line in lines):
+                if _shared(table, chain) and any(marked(line) for line in lines):
                     own, others = True, _of_others(self.own, lines)
                 here = [rule.line() for rule in wanted if (rule.table, rule.chain) == (table, chain)]
                 kept: list[str] = []
@@ -519,7 +519,7 @@ class _Changes:
         """Remove the shared chains that no instance needs any more."""
         mangle = self.after.tables.get("mangle", {})
         gone = [name for name in GUARD.values() if name in mangle]
-        needed = [target_of(line) for lines in mangle.values() for line in lines if not _marked(line)]
+        needed = [target_of(line) for lines in mangle.values() for line in lines if not marked(line)]
         gone = [name for name in gone if not mangle[name] and name not in needed]
         for lines in mangle.values():
             for line in [line for line in lines if _to_guard(line) and target_of(line) in gone]:
@@ -552,10 +552,6 @@ def _insert(line: str, number: int) -> str:
 
 def _command(*argv: str, stdin: str = "") -> dict[str, Any]:
     return {"argv": list(argv), "stdin": stdin}
-
-
-def _marked(line: str) -> bool:
-    return OURS in line and (comment_of(line) or "").startswith(OURS)
 
 
 def _merge(items: Mapping[str, Sequence[dict[str, Any]]], *, together: bool) -> list[dict[str, Any]]:

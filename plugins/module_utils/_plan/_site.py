@@ -13,7 +13,7 @@ from heapq import nlargest
 
 from ansible_collections.hostfw.conntrack.plugins.module_utils._diagnosis._findings import Finding
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired
-from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import OURS, Desired
+from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._desired import Desired, marked
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp._flows import HELPER
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._foreign import Effect, Near, Reader
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables._rule import Rule
@@ -66,7 +66,7 @@ class Site:
         if position == "last":
             return len(lines)
         if position == "first":
-            return next((index for index, line in enumerate(lines) if OURS not in line), len(lines))
+            return next((index for index, line in enumerate(lines) if not marked(line)), len(lines))
         return self.stop(jump, lines)
 
     def stop(self, jump: Rule, lines: Sequence[str]) -> int:
@@ -74,7 +74,7 @@ class Site:
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump)
         for index, line in enumerate(lines):
-            if OURS in line:
+            if marked(line):
                 continue
             effect = reader.effect(line)
             if effect.stops & its & reader.likely if jump.table == "filter" else effect.accepts & its:
@@ -94,7 +94,7 @@ class Site:
     def filters(self) -> bool:
         """Tell whether anything drops FTP where our jumps would let it pass."""
         for jump in (jump for jump in self.desired.rules[self.ip_version].jumps if jump.table == "filter"):
-            lines = [line for line in self.ruleset.chain(jump.table, jump.chain) if OURS not in line]
+            lines = [line for line in self.ruleset.chain(jump.table, jump.chain) if not marked(line)]
             if self.ruleset.policies.get((jump.table, jump.chain)) == "DROP" or self.stop(jump, lines) < len(lines):
                 return True
         return False
@@ -119,7 +119,7 @@ class Site:
         """Tell whether any of the rules drops something of what a jump is for."""
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump)
-        return any(reader.effect(line).bans & its and OURS not in line for line in lines)
+        return any(reader.effect(line).bans & its and not marked(line) for line in lines)
 
     def untracked(self) -> list[str]:
         """Return the foreign rules after which no control connection gets our helper, whatever its addresses are."""
@@ -164,7 +164,7 @@ class Site:
         for jump in self.desired.rules[self.ip_version].jumps:
             lines, printed = after.chain(jump.table, jump.chain), jump.line()
             if jump.table == "filter" and printed in lines:
-                before = [line for line in lines[: lines.index(printed)] if OURS not in line]
+                before = [line for line in lines[: lines.index(printed)] if not marked(line)]
                 found.update(dict.fromkeys(self.drops(jump, before)))
         return list(found)
 
@@ -193,7 +193,7 @@ class Site:
 
     def _met(self, table: str, chain: str) -> Effect:
         """Return what the foreign rules of a built-in chain do."""
-        return self.reader(table, chain).walk(line for line in self.ruleset.chain(table, chain) if OURS not in line)
+        return self.reader(table, chain).walk(line for line in self.ruleset.chain(table, chain) if not marked(line))
 
     def _tracked(self, reader: Reader, line: str) -> int:
         """Return the packets that a rule of table raw must not be for.
@@ -201,7 +201,7 @@ class Site:
         Where others assign the helper, they may have put all of FTP into one zone.
         """
         zoned = "--zone" in line and not any(
-            f"--helper {HELPER}" in rule and OURS not in rule
+            f"--helper {HELPER}" in rule and not marked(rule)
             for rules in self.ruleset.tables["raw"].values()
             for rule in rules
         )
