@@ -1044,6 +1044,7 @@ def main() -> None:
             running=not host.image,
         ),
         *_stores.warnings(desired, stores),
+        *_instances.warnings(desired, current, tables),
     ]
     for ip_version, site in plan.sites.items():
         warnings += site.warnings(PROGRAMS[ip_version], plan.after[ip_version])

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _instances
 from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _own, _plan
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 from ansible_collections.hostfw.conntrack.tests.unit.test_plan import rulesets
 
@@ -86,3 +87,36 @@ def test_second_side_under_one_prefix(side: str) -> None:
         f"ftp_chain_prefix: must be another one for each side of a host, got FTP for ftp_side {side}, after ftp_side "
         "server in the same run of Ansible: each would remove the other's rules; set ftp_chain_prefix for one of them"
     )
+
+
+def gateway(**inputs: object) -> _desired.Desired:
+    """Return what a gateway is to have."""
+    asked = {**DEFAULTS, "side": "gateway", "interface": ["eth0"], "out_interface": ["eth1"], **inputs}
+    return _desired.of(_options.parse(asked, ["lo", "eth0", "eth1", "eth2", "eth3"], ["eth0"]))
+
+
+@pytest.mark.parametrize(
+    ("other", "ports"),
+    [
+        ({"interface": ["eth2"], "out_interface": ["eth3"]}, "21"),
+        ({"interface": ["eth1"], "out_interface": ["eth0"]}, "21"),
+        ({"out_interface": ["eth2"]}, "21"),
+        ({"interface": ["any"]}, "21"),
+        ({"interface": ["eth2"], "control_ports": ["21", "990", "2121"]}, "21"),
+        ({"interface": ["eth2"], "control_ports": ["2121"]}, None),
+        ({"allowed_addresses": ["192.0.2.0/24"], "mode": "passive"}, None),
+        ({"interface": ["eth0"], "ip_versions": ["ipv4"]}, None),
+        ({"side": "server", "out_interface": []}, None),
+    ],
+)
+def test_gateways_that_drop_each_others_control_connections(other: dict[str, object], ports: str | None) -> None:
+    one, two = gateway(chain_prefix="A"), gateway(chain_prefix="B", **other)
+    empty = {ip_version: _ruleset.Ruleset() for ip_version in ("ipv4", "ipv6")}
+    after = _plan.plan(one, empty, {}, together=True).after
+    by_iptables = _instances.warnings(two, after, {})
+    by_nftables = _instances.warnings(two, {}, _own.tables(one))
+    assert by_iptables == by_nftables
+    assert [finding.facts for finding in by_iptables] == (
+        [] if ports is None else [{"prefix": "B", "other": "A", "ports": ports}]
+    )
+    assert _instances.warnings(one, after, _own.tables(one)) == []

@@ -111,6 +111,9 @@ WARNINGS = {
     "no-default-route": "ftp_interface: this host has no default route at present; the rules stay where they are",
     "input-misspelt": "{variable} is no input of this role and changes nothing in it; if it is meant for it, write "
     "{input}",
+    "gateways-differ": "ftp_interface, ftp_out_interface: {other} is a gateway for control port {ports}, too, but "
+    "between other interfaces than {prefix}, and each drops the control connections of the other as forged; make them "
+    "one instance, with the interfaces of both",
     "side-changes": "ftp_side: the rules of {prefix} on this host are those of a {here}, and those of a {side} take "
     "their place; where the host is to be both, set another ftp_chain_prefix for one",
 }
