@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from ansible_collections.hostfw.conntrack.plugins.module_utils._ftp import _desired, _options
 from ansible_collections.hostfw.conntrack.plugins.module_utils._host import _commands
+from ansible_collections.hostfw.conntrack.plugins.module_utils._iptables import _ruleset as _iptables
 from ansible_collections.hostfw.conntrack.plugins.module_utils._nftables import _ruleset
-from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _gates, _native, _own
+from ansible_collections.hostfw.conntrack.plugins.module_utils._plan import _gates, _native, _own, _plan
 from ansible_collections.hostfw.conntrack.tests.unit.test_options import DEFAULTS
 
 DROP = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
@@ -261,6 +262,45 @@ def test_what_drops_on_its_way_out_before_connections_are_tracked() -> None:
 )
 def test_what_is_in_a_set_is_asked_for_where_it_decides(rule: dict[str, Any], expected: bool) -> None:
     assert bool(_commands.DECIDED_BY_NAME.search(json.dumps({"nftables": [rule]}))) is expected
+
+
+@pytest.mark.parametrize("by_firewalld", [False, True])
+@pytest.mark.parametrize(
+    ("table", "rule", "stops", "named"),
+    [
+        ("raw", "PREROUTING -p tcp -m tcp --dport 21 -j CT --notrack", ["helper-kept-away"], ["rule-before-helper"]),
+        ("mangle", "PREROUTING -p tcp -m tcp --dport 21 -j DROP", [], ["rule-before-jump"]),
+        ("mangle", "PREROUTING -p tcp -m tcp --dport 80 -j DROP", [], []),
+    ],
+)
+def test_what_iptables_does_before_another_filters_is_told(
+    by_firewalld: bool, table: str, rule: str, stops: list[str], named: list[str]
+) -> None:
+    saved = f"*{table}\n:PREROUTING ACCEPT [0:0]\n-A {rule}\nCOMMIT\n"
+    current = {"ipv4": _iptables.parse(saved, ("raw", "mangle"))}
+    tables = _ruleset.parse(nft(policy="drop"))
+    _wanted, share = _gates.share(desired(), current, tables, None, by_firewalld=by_firewalld)
+    plan = _plan.plan(share.iptables, current, {}, together=True, sites=share.sites)
+    assert not share.iptables.any
+    assert [conflict.id for conflict in plan.conflicts] == stops
+    assert [finding.id for finding in plan.sites["ipv4"].warnings("iptables", current["ipv4"])] == named
+
+
+def test_chain_of_the_site_with_the_name_of_ours_is_left_alone() -> None:
+    text = json.loads(nft(policy="drop"))
+    place = {"family": "inet", "table": "own"}
+    text["nftables"] += [
+        {"chain": {**place, "name": "FTP-IN"}},
+        {"rule": {**place, "chain": "FTP-IN", "handle": 9, "expr": SSH}},
+        {"rule": {**place, "chain": "entry", "handle": 10, "expr": [{"jump": {"target": "FTP-IN"}}]}},
+    ]
+    for prefix, expected in (("FTP", 1), ("OTHER", 0)):
+        tables, wanted = _ruleset.parse(json.dumps(text)), desired(chain_prefix=prefix)
+        parts = _native.parts(wanted, tables, _native.gates(_native.Sites(wanted, tables)))
+        assert len(_native.conflicts(prefix, tables, parts)) == expected
+        assert _native.commands(prefix, tables, {}) == []
+    text["nftables"][-2]["rule"]["comment"] = "hostfw.conntrack: x"
+    assert _native.conflicts("FTP", _ruleset.parse(json.dumps(text)), parts) == []
 
 
 def test_jump_before_routing_asks_for_no_mark() -> None:

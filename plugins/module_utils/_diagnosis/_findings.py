@@ -22,6 +22,8 @@ CONFLICTS = {
     "there (-j CT --helper {helper})",
     "foreign-chain": "chain {chain} of table {table} ({ip_version}) is not this role's, as a rule that the role did "
     "not make uses it: {rule}; set ftp_chain_prefix to another name than {prefix}",
+    "foreign-chain-nftables": "chain {chain} of the nftables table {table} is not this role's, as it holds none of its "
+    "rules; set ftp_chain_prefix to another name than {prefix}",
     "chain-in-use": "chain {chain} of table {table} ({ip_version}) cannot be removed, as a rule that this role did not "
     "make jumps to it: {rule}; remove that rule first",
     "foreign-guard-chain": "chain {chain} of table mangle ({ip_version}) is not this role's, as it holds rules that "

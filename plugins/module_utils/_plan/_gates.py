@@ -37,7 +37,7 @@ class Share:
     - own: our own nftables tables, with helper and guard, where iptables has none
     - parts: our chains and jumps in the site's nftables tables
     - gates: the base chains of nftables that drop FTP
-    - sites: the foreign rules of iptables of each IP version, as FTP meets them; none where iptables is to have nothing
+    - sites: the foreign rules of iptables of each IP version, as FTP meets them
     - native: the site's rules of nftables, as FTP meets them
     - names: all gates
     """
@@ -73,7 +73,7 @@ def share(
     names += ["firewalld"] * by_firewalld
     iptables = desired
     if (any(native.chains()) or by_firewalld) and not by_iptables:
-        iptables, sites = replace(desired, rules={ip_version: Rules() for ip_version in desired.rules}), {}
+        iptables = replace(desired, rules={ip_version: Rules() for ip_version in desired.rules})
     elif by_firewalld:
         iptables = _accepting(desired)
     if not iptables.any:

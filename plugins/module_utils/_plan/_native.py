@@ -401,6 +401,17 @@ def _present(names: Sequence[str], table: Table) -> Part:
     return part
 
 
+def conflicts(prefix: str, tables: Tables, desired: Parts) -> list[Finding]:
+    """Return a conflict for each chain with the name of one of ours that the site has made."""
+    here = present(prefix, tables)
+    return [
+        Finding("foreign-chain-nftables", chain=name, table=" ".join(key), prefix=prefix)
+        for key, part in desired.items()
+        for name in part.chains
+        if name in tables[key].chains and name not in here.get(key, Part()).chains
+    ]
+
+
 def snapshot(prefix: str, tables: Tables) -> list[list[Any]]:
     """Return what an instance has in the site's tables in JSON's terms."""
     return [[*key, asdict(part)] for key, part in present(prefix, tables).items()]

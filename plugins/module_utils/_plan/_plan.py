@@ -81,6 +81,7 @@ class Plan:
         :arg own: the tables that the instance is to have
         :arg parts: what it is to have in the site's tables
         """
+        self.conflicts += _native.conflicts(prefix, current, parts)
         lines = [*_own.commands(current, own, prefix), *_native.commands(prefix, current, parts)]
         if not lines:
             return
@@ -284,12 +285,13 @@ def _conflicts(
         found.append(Finding("foreign-ipset", ipset=name, type=sets[name], own=own, prefix=options.prefix))
     if ip_version in options.peers:
         found += [Finding("unreadable-table", table=table, ip_version=ip_version) for table in ruleset.incompatible]
-    foreign = _foreign_chains(ruleset, chains)
-    if desired.rules[ip_version].jumps:
-        found += _guard_conflicts(desired, ip_version, ruleset)
+    if site.desired.any:  # also where nftables has the helper
         found += [
             Finding("helper-kept-away", ip_version=ip_version, rule=line, helper=HELPER) for line in site.untracked()
         ]
+    foreign = _foreign_chains(ruleset, chains)
+    if desired.rules[ip_version].jumps:
+        found += _guard_conflicts(desired, ip_version, ruleset)
         for (table, name), line in foreign.items():
             where = {"chain": name, "table": table, "ip_version": ip_version}
             found.append(Finding("foreign-chain", **where, rule=line, prefix=options.prefix))
