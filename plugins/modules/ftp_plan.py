@@ -508,6 +508,8 @@ ARGUMENTS: dict[str, Any] = {
     },
 }
 
+# How many settings one message names.
+NAMED = 10
 # What this run has warned of.
 WARNED: list[dict[str, Any]] = []
 
@@ -774,8 +776,11 @@ def reload(
         kinds = "--list-all-zones", "--list-all-policies"
         runtime = "".join(firewall_cmd(module, kind) for kind in kinds)
         permanent = "".join(firewall_cmd(module, "--permanent", kind) for kind in kinds)
+        for name, asks in _firewalld.flushed_settings(current, tables).items():
+            runtime += _firewalld.listed(name, firewall_cmd(module, *asks))
+            permanent += _firewalld.listed(name, firewall_cmd(module, "--permanent", *asks))
         lost = _firewalld.runtime_only(runtime, permanent)
-        stop(module, [Finding("firewalld-runtime-only", settings="; ".join(lost))] if lost else [])
+        stop(module, [Finding("firewalld-runtime-only", settings="; ".join(lost[:NAMED]))] if lost else [])
         rules = _firewalld.flushed(current)
         stop(module, [Finding("firewalld-reload-flushes", number=len(rules), rule=rules[0])] if rules else [])
     return commands

@@ -160,6 +160,42 @@ def test_rules_of_others_that_a_reload_takes_away_are_found() -> None:
         assert _firewalld.flushed({"ipv4": _ruleset.parse(text, ["filter"])}) == expected
 
 
+DIRECT = "*filter\n:INPUT_direct - [0:0]\n-A INPUT_direct -m set --match-set f2b-sshd src -j REJECT\nCOMMIT\n"
+RULES = {"direct": ["--direct", "--get-all-rules"]}
+ENTRIES = {"ipset:bans": ["--ipset=bans", "--get-entries"]}
+
+
+@pytest.mark.parametrize(
+    ("saved", "sets", "configuration", "expected"),
+    [
+        ("", {}, "", {}),
+        (DIRECT, {}, "", RULES),
+        (DIRECT.replace("-A INPUT_direct", ":X - [0:0]\n-A X"), {}, "", {}),
+        ("", {"bans": {}}, "", ENTRIES),
+        (DIRECT, {"bans": {}}, "FlushAllOnReload=yes\n", {**RULES, **ENTRIES}),
+        (DIRECT, {"bans": {}}, "FlushAllOnReload=no\n", {}),
+    ],
+)
+def test_what_else_a_reload_may_lose_is_asked_for(
+    tmp_path: Path, saved: str, sets: dict[str, Any], configuration: str, expected: dict[str, list[str]]
+) -> None:
+    path = tmp_path / _firewalld.CONFIGURATION
+    path.parent.mkdir(parents=True)
+    path.write_text(configuration)
+    current = {"ipv4": _ruleset.parse(saved, ["filter"])}
+    tables = {_firewalld.TABLE: Table(sets=sets)}
+    assert _firewalld.flushed_settings(current, tables, str(tmp_path)) == expected
+    assert _firewalld.flushed_settings({}, {}, str(tmp_path / "none")) == {}
+
+
+def test_entries_of_the_runtime_alone_are_told() -> None:
+    now, then = (_firewalld.listed("ipset:bans", lines) for lines in ("192.0.2.1\n2001:db8::1\n", "192.0.2.1\n"))
+    assert _firewalld.runtime_only(now, then) == ["ipset:bans: 2001:db8::1"]
+    rule = "ipv4 filter INPUT 0 -p tcp --dport 22 -j REJECT\n"
+    now, then = (_firewalld.listed("direct", lines) for lines in (rule, "\n"))
+    assert _firewalld.runtime_only(now, then) == [f"direct: {rule.strip()}"]
+
+
 @pytest.mark.parametrize("prefix", ["FTP", "FTP-OTHER-ONE", "A" * 19])
 def test_names_are_as_long_as_firewalld_takes_them(prefix: str) -> None:
     names = _firewalld.names(prefix)

@@ -77,11 +77,7 @@ def zones(active: str) -> Zones:
 
 def by_iptables(root: str = "/") -> bool:
     """Tell whether firewalld is configured to filter by iptables (firewalld.conf(5))."""
-    try:
-        text = Path(root, CONFIGURATION).read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return re.search(r"^FirewallBackend\s*=\s*iptables\b", text, re.MULTILINE) is not None
+    return re.search(r"^FirewallBackend\s*=\s*iptables\b", _configuration(root), re.MULTILINE) is not None
 
 
 def names(prefix: str) -> tuple[str, str]:
@@ -179,6 +175,38 @@ def runtime_only(runtime: str, permanent: str) -> list[str]:
     """
     now, then = (_settings(text) for text in (runtime, permanent))
     return [line for line in now if line not in then] or [line for line in then if line not in now]
+
+
+def flushed_settings(current: Mapping[str, Ruleset], tables: Tables, root: str = "/") -> dict[str, list[str]]:
+    """Return by what arguments firewall-cmd lists what else a reload loses, where the host has any, each with a name.
+
+    These are direct rules and the entries of ipsets, unless FlushAllOnReload is off (firewalld.conf(5)).
+
+    :arg current: the rules of each IP version
+    """
+    if re.search(r"^FlushAllOnReload\s*=\s*(?:no|false)\b", _configuration(root), re.MULTILINE):
+        return {}
+    direct = any(
+        lines and name.endswith("_direct")
+        for ruleset in current.values()
+        for chains in ruleset.tables.values()
+        for name, lines in chains.items()
+    )
+    found = {"direct": ["--direct", "--get-all-rules"]} if direct else {}
+    sets = tables[TABLE].sets if TABLE in tables else {}
+    return {**found, **{f"ipset:{name}": [f"--ipset={name}", "--get-entries"] for name in sets}}
+
+
+def listed(name: str, lines: str) -> str:
+    """Return lines as settings of a name, as firewall-cmd lists those of a zone."""
+    return f"{name}\n" + "".join(f"  {line}\n" for line in lines.splitlines())
+
+
+def _configuration(root: str) -> str:
+    try:
+        return Path(root, CONFIGURATION).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _settings(text: str) -> list[str]:
