@@ -223,3 +223,18 @@ def test_what_is_taken_back_leaves_the_set_that_saved_rules_name() -> None:
     sets = {"FTP-LIVE-IPV4": "hash:ip inet", "FTP-LIVE-IPV6": "hash:ip inet6"}
     finish = _plan.undo("FTP", was, host.current, sets, kept=["FTP-LIVE-IPV4"]).finish
     assert [item["argv"][1:] for item in finish if item["argv"][0] == "ipset"] == [["destroy", "FTP-LIVE-IPV6"]]
+
+
+@pytest.mark.parametrize("path", ["etc/nftables.conf", "etc/sysconfig/nftables.conf"])
+def test_rules_of_nftables_that_come_back_are_named(path: str) -> None:
+    rule = 'iifname "eth0" tcp dport 21 counter packets 5 bytes 300 jump FTP-IN comment "hostfw.conntrack: FTP on eth0"'
+    for text, state, expected in (
+        (f"\t\t{rule}", "absent", [rule]),
+        (f"\t\t{rule}", "present", []),
+        (f"\t\t{rule.replace('FTP-IN', 'OTHER-IN')}", "absent", []),
+        ("\t\ttcp dport 22 accept", "absent", []),
+    ):
+        stores = {path: ["table inet filter {", "\tchain input {", text, "\t}", "}"]}
+        found = _stores.warnings(_desired.of(options(state=state)), stores)
+        assert [finding.facts["rule"] for finding in found] == expected
+        assert all(finding.facts["command"].endswith(f"> /{path}") for finding in found)

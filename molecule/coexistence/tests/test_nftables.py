@@ -158,6 +158,16 @@ def test_only_the_mode_asked_for_passes(host: Program) -> None:
 
 
 @pytest.mark.parametrize("host", ["policy"], indirect=True)
+def test_rules_that_were_saved_with_earlier_inputs_count_no_more(host: Program) -> None:
+    host.host.role()
+    host.run("(echo flush ruleset; nft list ruleset) > /etc/nftables.conf")
+    host.host.role(ftp_mode="passive")
+    assert host.modes() == {"passive"}
+    host.run("systemctl restart nftables")
+    assert host.modes() == {"passive"}
+
+
+@pytest.mark.parametrize("host", ["policy"], indirect=True)
 def test_what_any_instance_allows_passes(host: Program) -> None:
     host.any_instance_allows()
 

@@ -26,6 +26,11 @@ RULES = {
     "etc/sysconfig/iptables": "service iptables save",
     "etc/sysconfig/ip6tables": "service ip6tables save",
 }
+# The same for all that nft lists.
+NATIVE = {
+    path: f"(echo flush ruleset; nft list ruleset) > /{path}"
+    for path in ("etc/nftables.conf", "etc/sysconfig/nftables.conf")
+}
 # The same for saved ipsets.
 SETS = {"etc/iptables/ipsets": "netfilter-persistent save"}
 
@@ -33,7 +38,7 @@ SETS = {"etc/iptables/ipsets": "netfilter-persistent save"}
 def read(root: str = "/") -> dict[str, list[str]]:
     """Return what is saved: the lines of each file, without comments, by its path without the first slash."""
     found = {}
-    for path in (*RULES, *SETS):
+    for path in (*RULES, *NATIVE, *SETS):
         try:
             text = Path(root, path).read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -54,7 +59,7 @@ def warnings(desired: Desired, stores: Mapping[str, list[str]]) -> list[Finding]
     prefix = desired.options.prefix
     wanted = desired.live_sets.values()
     for path, lines in stores.items():
-        anew = {**RULES, **SETS}[path]
+        anew = {**RULES, **NATIVE, **SETS}[path]
         if path in SETS:
             found += [
                 Finding("stale-ipset-stored", path=path, ipset=name, command=anew)
@@ -86,6 +91,6 @@ def _sets(prefix: str, lines: list[str]) -> list[str]:
 def _rules(prefix: str, lines: list[str]) -> list[str]:
     """Return the rules of an instance, without their counters."""
     names = "|".join({re.escape(name) for _table, name in Chains(prefix).all()})
-    ours = re.compile(rf"(?:^|\] )(-A (?:{names}) .*|-A .* -j (?:{names}))$")
-    matches = [ours.search(line) for line in lines if OURS in line]
+    ours = re.compile(rf"(?:^|\] )(-A (?:{names}) .*|-A .* -j (?:{names})|[^-].* jump (?:{names}) .*)$")
+    matches = [ours.search(line.strip()) for line in lines if OURS in line]
     return [match[1] for match in matches if match]

@@ -288,9 +288,11 @@ gates() {
   done <gates
 }
 
+# What is there may come from a file of others, saved with earlier inputs.
 for family in ip ip6; do
   [ -f "nftables-$family" ] || continue
-  nft list table "$family" "hostfw-${PWD##*/}" >/dev/null 2>&1 || nft -f "nftables-$family"
+  table="table $family hostfw-${PWD##*/}"
+  { printf '%s\n' "$table" "delete $table" && cat "nftables-$family"; } | nft -f -
 done
 if [ -f gates ]; then
   change="$(gates)"
