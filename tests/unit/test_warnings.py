@@ -356,7 +356,6 @@ LOCAL = "-A PREROUTING -p tcp -m tcp --dport 21 -j DNAT --to-destination"
         ("-A PREROUTING -p udp -m udp --dport 21 -j REDIRECT --to-ports 2121", {}, None),
         ("-A PREROUTING -i eth1 -p tcp -m tcp --dport 21 -j REDIRECT --to-ports 2121", {}, None),
         ("-A OUTPUT -p tcp -m tcp --dport 21 -j REDIRECT --to-ports 2121", {}, None),
-        (f"{LOCAL} 192.0.2.1:2121", {}, None),
         (f"{LOCAL} 10.0.0.5", {}, None),
     ],
 )
@@ -368,6 +367,35 @@ def test_port_that_is_sent_to_another_one_of_the_host(
     before, after = ports or ("", "")
     expected = f"iptables sends port {before} to port {after}, {HERE}: {rule}; add {after} to ftp_control_ports"
     assert warned(tmp_path, [rule], inputs, table="nat") == ([expected] if ports else [])
+
+
+DOCKER = "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 21 -j DNAT --to-destination"
+
+
+@pytest.mark.parametrize(
+    ("rule", "inputs", "servers", "address"),
+    [
+        (f"{DOCKER} 172.17.0.2:21", {}, (), "172.17.0.2"),
+        (f"{DOCKER} 172.17.0.2:2121", {}, (), "172.17.0.2"),
+        (f"{LOCAL} 192.0.2.1", {}, (), "192.0.2.1"),
+        (f"{LOCAL} 192.0.2.1 --random", {}, (), "192.0.2.1"),
+        (
+            f"{DOCKER} 172.17.0.2:21",
+            {},
+            (Server("vsftpd", "/etc/vsftpd.conf", "50000", "pasv_max_port", passive=True, active=True),),
+            None,
+        ),
+        (f"{DOCKER.replace('21', '80')} 172.17.0.2:80", {}, (), None),
+        (f"{DOCKER} 172.17.0.2:21", {**GATEWAY, "nat": True}, (), None),
+    ],
+)
+def test_port_that_is_published_for_another_host(
+    tmp_path: Path, rule: str, inputs: dict[str, Any], servers: tuple[Server, ...], address: str | None
+) -> None:
+    found = [line for line in warned(tmp_path, [rule], inputs, table="nat", servers=servers) if "sends port" in line]
+    assert [line.partition(", so ")[0] for line in found] == (
+        [f"iptables sends port 21 on to {address}"] if address else []
+    )
 
 
 def test_port_that_is_sent_to_another_one_of_the_host_over_ipv6(tmp_path: Path) -> None:

@@ -80,6 +80,9 @@ WARNINGS = {
     "there; accept them: ip6tables -I {chain} -p ipv6-icmp --icmpv6-type {type} -j ACCEPT",
     "port-sent-on": "{program} sends port {port} to port {to}, which ftp_control_ports does not have, so {chain} drops "
     "it: {rule}; add {to} to ftp_control_ports",
+    "port-published": "{program} sends port {port} on to {address}, so its FTP does not pass where a server's does, "
+    "and the role neither accepts nor bounds it: {rule}; for a container or a host behind this one, set ftp_side to "
+    "gateway, with ftp_out_interface and ftp_nat",
     "nat-without-helper": "{program} translates addresses, and {module}, which translates those that FTP announces, is "
     "not loaded: {rule}; set ftp_nat to true if FTP passes this rule",
     # settings of the kernel

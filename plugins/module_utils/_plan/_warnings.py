@@ -28,6 +28,8 @@ LOOSE = "sys/module/nf_conntrack_ftp/parameters/loose"
 # A control connection counts as closed by a FIN or RST after which the kernel keeps it for no longer than this, in
 # seconds (--ctexpire in our rules). A forged one that the kernel does not believe changes nothing of how long that is.
 CLOSING_SECONDS = 120
+# To which address, if it is not the packet's own, and to which port, if it is another.
+SENT = re.compile(r" -j (?:REDIRECT --to-ports |DNAT --to-destination ([\d.]*)(?::|(?= |$)))(\d+(?:-\d+)?|)")
 NETFILTER = "net/netfilter/nf_conntrack_tcp_"
 STAYING = ("timeout_established", "timeout_max_retrans", "timeout_unacknowledged")
 # After the first FIN, and after a RST.
@@ -63,7 +65,7 @@ def warnings(
             lines = [line for chain in chains.values() for line in chain]
             for translating in (Translating(PROGRAMS[ip_version], lines), native(ip_version)):
                 found += _translated(options, translating, root, running=running)
-                found += _sent_on(options, translating, root)
+                found += _sent_on(options, translating, root, alone=not servers)
     found += _tracking(root) if running else []
     systemd = Path(root, _boot.SYSTEMD).is_dir() if running else _image.has_systemd(root)
     if options.persistent and not systemd and not Path(root, _boot.PLUGINS).is_dir():
@@ -153,21 +155,28 @@ def _translated(options: Options, rules: Translating, root: str, *, running: boo
     return found
 
 
-def _sent_on(options: Options, rules: Translating, root: str) -> list[Finding]:
-    """Warn where a server's host sends a control port to another one of its own, of which the inputs do not speak."""
+def _sent_on(options: Options, rules: Translating, root: str, *, alone: bool) -> list[Finding]:
+    """Warn where a server's host sends a control port to another one, or to another host, such as a container.
+
+    :arg alone: whether no server is known here, so that the FTP of another host is meant
+    """
     if options.side != "server":
         return []
     found = []
     own = ["", *_host.addresses(root)]
     for line in rules.lines:
-        to = re.search(r" -j (?:REDIRECT --to-ports |DNAT --to-destination ([\d.]*):)(\d+(?:-\d+)?)\b", line)
-        if to is None or (to[1] or "") not in own or to[2] in options.control_ports:
+        to = SENT.search(line)
+        if to is None:
+            continue
+        elsewhere = (to[1] or "") not in own
+        if not alone if elsewhere else to[2] in ("", *options.control_ports):
             continue
         words = {clause.option: clause.values[0] for clause in clauses(line) if clause.values and not clause.negated}
         ports = (words.get("--dport") or words.get("--dports") or "").split(",")
         before = next((port for port in ports if port in options.control_ports), None)
         here = any(covers(words.get("-i", "+"), interface, negated=False) for interface in options.interfaces)
         if before and here and words.get("-p") == "tcp":
-            facts = {"program": rules.program, "port": before, "to": to[2], "rule": rules.told(line)}
-            found.append(Finding("port-sent-on", **facts, chain="INPUT"))
+            facts = {"program": rules.program, "port": before, "rule": rules.told(line)}
+            sent_on = Finding("port-published", **facts, address=to[1])
+            found.append(sent_on if elsewhere else Finding("port-sent-on", **facts, to=to[2], chain="INPUT"))
     return found
