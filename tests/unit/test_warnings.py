@@ -306,6 +306,15 @@ IF_FTP = "set ftp_nat to true if FTP passes this rule"
         (MASQUERADE, GATEWAY, "ipv4", [f"iptables {NO_HELPER}: {MASQUERADE}; {IF_FTP}"]),
         (MASQUERADE, {**GATEWAY, "nat": True}, "ipv4", []),
         ("-A POSTROUTING -j LOG", GATEWAY, "ipv4", []),
+        ("-A POSTROUTING -o eth2 -j MASQUERADE", GATEWAY, "ipv4", []),
+        ("-A POSTROUTING -p udp -o eth1 -j MASQUERADE", GATEWAY, "ipv4", []),
+        (
+            "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80",
+            GATEWAY,
+            "ipv4",
+            [],
+        ),
+        ("-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 192.0.2.1:53", GATEWAY, "ipv4", []),
         (
             DNAT,
             {**GATEWAY, "nat": True, "control_ports": ["2121"]},

@@ -141,13 +141,18 @@ def _met(options: Options, ruleset: Ruleset, table: str) -> list[str]:
     seen = set(todo)
     while todo:
         for line in ruleset.chain(table, todo.pop(0)):
-            if all(_may_be(options, clause) for clause in clauses(line)):
+            if may_meet(options, line):
                 found[line] = None
                 name = target_of(line)
                 if name and ruleset.has(table, name) and name not in seen:
                     seen.add(name)
                     todo.append(name)
     return list(found)
+
+
+def may_meet(options: Options, line: str) -> bool:
+    """Tell whether FTP may meet a rule, as far as its conditions are known here."""
+    return all(_may_be(options, clause) for clause in clauses(line))
 
 
 def _may_be(options: Options, clause: Clause) -> bool:

@@ -140,7 +140,7 @@ def _translated(options: Options, rules: Translating, root: str, *, running: boo
     if options.side != "gateway":
         return []
     found = []
-    translating = [line for line in rules.lines if target_of(line) in ("DNAT", "SNAT", "MASQUERADE", "NETMAP")]
+    translating = [line for line in rules.lines if _translates(options, line)]
     ready = running and _host.nat_helper_ready(_host.NAT_HELPER, _host.release(), root)
     if translating and not options.nat and not ready:
         facts = {"program": rules.program, "module": _host.NAT_HELPER, "rule": rules.told(translating[0])}
@@ -153,6 +153,14 @@ def _translated(options: Options, rules: Translating, root: str, *, running: boo
             facts = {"program": rules.program, "port": before, "to": after.group(1), "rule": rules.told(line)}
             found.append(Finding("port-sent-on", **facts, chain="FORWARD"))
     return found
+
+
+def _translates(options: Options, line: str) -> bool:
+    """Tell whether a rule may translate addresses of FTP; of DNAT, where it may be for a control connection."""
+    target = target_of(line)
+    ports = re.findall(r"(?<!! )--dports? ([\d:,]+)", line) if target == "DNAT" else []
+    asked = all(any(port in some.split(",") for port in options.control_ports) or ":" in some for some in ports)
+    return target in ("DNAT", "SNAT", "MASQUERADE", "NETMAP") and asked and _marks.may_meet(options, line)
 
 
 def _sent_on(options: Options, rules: Translating, root: str, *, alone: bool) -> list[Finding]:
