@@ -143,8 +143,9 @@ class Site:
 
     @property
     def rules(self) -> list[str]:
-        """The rules of iptables for these states, which stand first, in the table of the guard, too."""
-        chains = product(("mangle", "filter"), ("INPUT", "OUTPUT", "FORWARD")) if self.states else ()
+        """The rules of iptables for these states, which stand first; with RELATED, in the table of the guard, too."""
+        tables = [table for table, state in (("mangle", "RELATED"), ("filter", "ESTABLISHED")) if state in self.states]
+        chains = product(tables, ("INPUT", "OUTPUT", "FORWARD"))
         return [f"{table} -I {chain} -m conntrack --ctstate {self.states} -j ACCEPT" for table, chain in chains]
 
 
