@@ -73,14 +73,15 @@ class Site:
         """Return the index of the first rule that stops what a jump is for, or may keep it from the jump."""
         reader = self.reader(jump.table, jump.chain)
         its = self._its(reader, jump)
+        anywhere = not (jump.in_interface or jump.out_interface)
+        guarded = self._guarded(jump.chain) if jump.table == "mangle" and anywhere else None
         for index, line in enumerate(lines):
             if marked(line):
                 continue
             effect = reader.effect(line)
             if effect.stops & its & reader.likely if jump.table == "filter" else effect.accepts & its:
                 return index
-            anywhere = not (jump.in_interface or jump.out_interface)
-            if jump.table == "mangle" and anywhere and self._guarded(jump.chain).effect(line).accepts:
+            if guarded and guarded.effect(line).accepts:
                 return index
         return len(lines)
 
